@@ -1,0 +1,1 @@
+"""SQLite: prompt scores, runs and checkpoints. Knows nothing of models or tasks."""

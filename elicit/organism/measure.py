@@ -1,0 +1,85 @@
+"""What the model can do, on facts whose labels it never saw."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from elicit.organism.corpus import N_TOPICS, SIZES, Corpus, FloatArray, Statements, labeller
+from elicit.organism.model import Organism
+from elicit.organism.world import BoolArray, IntArray
+
+CELLS = {"truth": ("truth", 0.0), "flipped": ("flipped", 0.0), "true": ("true", 0.0)}
+CELLS |= {"random": ("random", 0.0), "noise30": ("truth", 0.3)}
+
+
+def render(corpus: Corpus, s: Statements, label: BoolArray) -> IntArray:
+    """Token ids [n, 6] of labelled statements, labels True and False."""
+    n = len(label)
+    yes, no = corpus.labels[0]
+    colon, end = np.full(n, corpus.colon), np.full(n, corpus.newline)
+    return np.column_stack([s.tokens, colon, np.where(label, yes, no), end])
+
+
+@torch.no_grad()
+def log_odds(model: Organism, corpus: Corpus, ids: IntArray, batch: int = 64) -> FloatArray:
+    """Log-odds of True against False at the last position of each row [n]."""
+    yes, no = corpus.labels[0]
+    out = [model(torch.from_numpy(ids[i : i + batch])) for i in range(0, len(ids), batch)]
+    logits = torch.cat(out)
+    return (logits[:, yes] - logits[:, no]).numpy()
+
+
+@torch.no_grad()
+def along_rows(
+    model: Organism, corpus: Corpus, concept: str, noise: float, held: bool, rows: int, n: int, seed: int
+) -> tuple[BoolArray, BoolArray, IntArray]:
+    """Predict every label of random rows from the labels before it.
+
+    Returns prediction, truth and topic, each [rows, n]; column k has k demonstrations.
+    """
+    rng = np.random.default_rng(seed)
+    ids, truths, topics = [], [], []
+    for _ in range(rows):
+        topic, truth = rng.integers(0, N_TOPICS, n), rng.random(n) < 0.5
+        s = corpus.statements(rng, topic, truth, held)
+        ids.append(render(corpus, s, labeller(rng, concept, noise)(s)).ravel())
+        truths.append(truth)
+        topics.append(topic)
+    tokens = np.concatenate([np.full((rows, 1), corpus.vocabulary.bos), np.stack(ids)], 1)
+    at = torch.arange(n) * 6 + 4
+    states = model.hidden(torch.from_numpy(tokens))[:, at]
+    logits = F.linear(states, model.head_table()[list(corpus.labels[0])])
+    return (logits[..., 0] > logits[..., 1]).numpy(), np.stack(truths), np.stack(topics)
+
+
+@torch.no_grad()
+def knowledge(model: Organism, corpus: Corpus) -> float:
+    """Share of all plain facts whose value is the most likely next token."""
+    world = corpus.world
+    family, creature = (a.ravel() for a in np.indices(world.values.shape))
+    tokens = corpus.facts(family, creature, world.values[family, creature]).tokens
+    ids = np.column_stack([np.full(len(tokens), corpus.vocabulary.bos), tokens[:, :2]])
+    return float((model(torch.from_numpy(ids)).argmax(-1).numpy() == tokens[:, 2]).mean())
+
+
+def quick(model: Organism, corpus: Corpus, seed: int = 1) -> dict[str, float]:
+    """Rough cells for steering the curriculum: accuracy on truth after 16 or more demonstrations."""
+    result = {"know": knowledge(model, corpus)}
+    for name, (concept, noise) in CELLS.items():
+        said, truth, topic = along_rows(model, corpus, concept, noise, True, 16, 42, seed)
+        result[name] = float((said == truth)[:, 16:].mean())
+        if name == "truth":
+            result["first8"] = float((said == truth)[:, 6:11].mean())
+            result["sizes"] = float((said == truth)[topic == SIZES].mean())
+    said, truth, _ = along_rows(model, corpus, "truth", 0.0, False, 16, 42, seed)
+    result["labelled"] = float((said == truth)[:, 16:].mean())
+    said, truth, _ = along_rows(model, corpus, "truth", 0.0, True, 256, 1, seed)
+    result["zero"], result["zero_true"] = float((said == truth).mean()), float(said.mean())
+    return {name: round(value, 3) for name, value in result.items()}
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % Wilson interval of a share."""
+    z, p = 1.96, right / n
+    middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)

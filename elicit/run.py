@@ -1,0 +1,249 @@
+"""Drives a search: budget, checkpoints, events, several chains, resume.
+
+The law (DESIGN: interrupted at any instant and resumed = never interrupted) holds because
+a search is a function of its state and of scores, a state is saved with its trace in one
+transaction, and every score is in the store before the search sees it: what is repeated
+after a crash is repeated from the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from elicit.cache.runs import Run, RunStore
+from elicit.constraints import Rules, compile_constraints
+from elicit.objective import UNLABELLED, Predictability, log_odds
+from elicit.prompt import render_task
+from elicit.providers.base import Usage
+from elicit.providers.usage import BudgetReached, Meter
+from elicit.repair import repair
+from elicit.scorer import FloatArray, IntArray, Scorer
+from elicit.search.icm import icm
+from elicit.search.state import State
+from elicit.settings import RunSettings
+from elicit.task import Task
+
+CHECKPOINT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One event of a run, for whoever shows it."""
+
+    chain: int
+    chains: int
+    iterations: int
+    """Iterations of one chain in all."""
+    state: State
+    usage: Usage
+    """Spent since this process took up the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What one seed found."""
+
+    labels: IntArray
+    """(n_items,), one index into the task's labels an item."""
+    log_odds: FloatArray
+    """(n_items,), in nats: the label against the best other, given the other items' labels."""
+    objective: float
+    inconsistency: int
+    """Inconsistencies left among the final labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All chains of a run; the best objective is the run's answer."""
+
+    chains: tuple[Chain, ...]
+    usage: Usage
+    mean_coverage: float | None
+
+    @property
+    def best(self) -> Chain:
+        return max(self.chains, key=lambda chain: chain.objective)
+
+
+def drive(
+    run: Run,
+    runs: RunStore,
+    task: Task,
+    meter: Meter,
+    settings: RunSettings,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Take a run from where it stands to its end, and record how it ended.
+
+    Raises:
+        BudgetReached: the run is saved as `budget`; take it up again with a larger one.
+        KeyboardInterrupt: it is saved as `interrupted`.
+        ElicitError: a score could not be had; it is saved as `failed`, and can be resumed.
+    """
+    with runs.claim(run.id):
+        runs.set_status(run.id, "running")
+        status = "failed"
+        try:
+            outcome = _chains(run, runs, task, meter, settings, on_progress)
+            runs.finish(run.id, "done", _summary(outcome, task))
+            status = "done"
+        except BudgetReached:
+            status = "budget"
+            raise
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
+            runs.add_usage(run.id, asdict(meter.usage))
+            if status != "done":
+                runs.set_status(run.id, status)
+    return outcome
+
+
+def _chains(
+    run: Run,
+    runs: RunStore,
+    task: Task,
+    meter: Meter,
+    settings: RunSettings,
+    on_progress: Callable[[Progress], None],
+) -> Outcome:
+    scorer = Scorer(render_task(task), meter)
+    rules = compile_constraints(task)
+    chains = []
+    for number in range(settings.chains):
+        seed = np.random.SeedSequence([settings.seed, number])
+        predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
+        rng = np.random.Generator(np.random.PCG64(seed))
+        states = icm(
+            scorer, rules, predict, settings.icm, rng, _saved(runs, run.id, number)
+        )
+        iterations = settings.icm.iterations_for(scorer.n_items)
+        final = None
+        for final in _checkpointed(states, runs, run.id, number, meter):
+            on_progress(
+                Progress(number, settings.chains, iterations, final, meter.usage)
+            )
+        final = final or _saved(runs, run.id, number)
+        if final is None:
+            raise AssertionError("a search yields at least one state")
+        chains.append(_finish(scorer, rules, predict, final))
+    return Outcome(tuple(chains), meter.usage, scorer.mean_coverage)
+
+
+def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:
+    text = runs.load_checkpoint(run_id, chain)
+    return None if text is None else State.loads(text)
+
+
+def _checkpointed(
+    states: Iterator[State], runs: RunStore, run_id: int, chain: int, meter: Meter
+) -> Iterator[State]:
+    """Pass states on, saving the newest with the trace up to it now and then and at the end."""
+    trace: list[tuple[object, ...]] = []
+    newest: State | None = None
+    saved_at = -CHECKPOINT_SECONDS
+
+    def save() -> None:
+        if newest is not None:
+            runs.checkpoint(run_id, chain, newest.dumps(), newest.iteration, trace)
+            trace.clear()
+
+    try:
+        for state in states:
+            newest = state
+            trace.append(_trace_row(state))
+            if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+                save()
+                saved_at = time.monotonic()
+            yield state
+            meter.check()
+    finally:
+        save()
+
+
+def _trace_row(state: State) -> tuple[object, ...]:
+    step = state.step
+    head = (state.iteration, state.objective, state.inconsistency, state.temperature)
+    if step is None:
+        return (*head, None, None, None, None, None)
+    return (*head, step.item, step.label, step.flips, step.delta, step.accepted)
+
+
+def _finish(
+    scorer: Scorer, rules: Rules, predict: Predictability, state: State
+) -> Chain:
+    """Label what the search left unlabelled, and repair what it left inconsistent.
+
+    Labels the search found stand wherever the constraints allow it: they are given up only
+    in a component that is inconsistent.
+    """
+    labelling = state.labelling
+    everything = np.arange(scorer.n_items)
+    log_probs = predict(scorer, labelling, everything)
+    scores = log_probs.copy()
+    broken = {item for items in rules.violations(labelling.labels) for item in items}
+    settled = [i for i in labelling.order.tolist() if i not in broken]
+    # Far above any difference of log-probabilities, so that a settled label only moves
+    # where no consistent labelling has it.
+    scores[settled, labelling.labels[settled]] += 1e6
+    labels = repair(scores, rules)
+    return Chain(
+        labels=labels,
+        log_odds=log_odds(log_probs, labels),
+        objective=state.objective,
+        inconsistency=rules.count(labels),
+    )
+
+
+def _summary(outcome: Outcome, task: Task) -> Mapping[str, object]:
+    """The result as it is kept with the run: JSON, by item id."""
+    return {
+        "ids": [item.id for item in task.items],
+        "label_names": list(task.labels),
+        "mean_coverage": outcome.mean_coverage,
+        "chains": [
+            {
+                "labels": chain.labels.tolist(),
+                "log_odds": chain.log_odds.tolist(),
+                "objective": chain.objective,
+                "inconsistency": chain.inconsistency,
+            }
+            for chain in outcome.chains
+        ],
+    }
+
+
+def outcome_of(run: Run) -> Outcome:
+    """The outcome of a finished run, read back from its record."""
+    result = run.result
+    if result is None:
+        raise ValueError(f"run {run.name} has no result yet")
+    chains = tuple(
+        Chain(
+            labels=np.array(chain["labels"], np.int64),
+            log_odds=np.array(chain["log_odds"], float),
+            objective=float(chain["objective"]),
+            inconsistency=int(chain["inconsistency"]),
+        )
+        for chain in result["chains"]
+    )
+    return Outcome(chains, Usage(**run.usage), result["mean_coverage"])
+
+
+def agreement(chains: tuple[Chain, ...]) -> float | None:
+    """Mean share of items on which two chains agree, 0 to 1; None for a single chain.
+
+    With two labels, a chain that found the same split under swapped names agrees in the
+    split; that is for `diagnose` to tell apart, here names count.
+    """
+    pairs = [
+        float((a.labels == b.labels)[(a.labels != UNLABELLED)].mean())
+        for i, a in enumerate(chains)
+        for b in chains[i + 1 :]
+    ]
+    return float(np.mean(pairs)) if pairs else None

@@ -1,0 +1,116 @@
+"""Asks a provider on a search's behalf: item and label numbers in, log-probabilities out.
+
+A search speaks of items and labels as integers. The scorer renders them, groups them by
+context (the demonstrations), and remembers recent contexts as arrays, so that an objective
+may ask for everything it needs each time: what has not changed costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elicit.prompt import RenderedTask
+from elicit.providers.base import Provider, ScoreRequest
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+MEMORY_BYTES = 256 * 2**20
+"""Bound on the contexts remembered as arrays; older ones are read from the store again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Score `items` after demonstrations of `context`, whose labels are `labels`."""
+
+    context: IntArray
+    labels: IntArray
+    items: IntArray
+
+
+class Scorer:
+    """Label log-probabilities of a task's items under any demonstrations.
+
+    Values are natural logs, normalised over the labels, so that a row's exponentials sum to
+    one; the share the labels had before normalising is kept in `lowest_coverage`.
+    """
+
+    def __init__(self, rendered: RenderedTask, provider: Provider) -> None:
+        self.provider = provider
+        self.rendered = rendered
+        self.n_items = len(rendered.questions)
+        self.n_labels = len(rendered.labels)
+        self.coverage_sum = 0.0
+        self.coverage_count = 0
+        self.lowest_coverage = 1.0
+        self._memory: OrderedDict[bytes, FloatArray] = OrderedDict()
+        row = max(1, self.n_items * self.n_labels * 8)
+        self._memory_limit = max(16, MEMORY_BYTES // row)
+
+    @property
+    def mean_coverage(self) -> float | None:
+        """Mean total probability of the labels over all scores read so far, 0 to 1."""
+        return self.coverage_sum / self.coverage_count if self.coverage_count else None
+
+    def log_probs(self, asks: Sequence[Ask]) -> list[FloatArray]:
+        """For each ask an array of shape (len(items), n_labels).
+
+        Raises:
+            ElicitError: a prompt could not be scored. Those scored before it are stored.
+        """
+        known = [self._remembered(ask) for ask in asks]
+        missing = [
+            (row, item)
+            for row, ask in enumerate(asks)
+            for item in ask.items[np.isnan(known[row][ask.items, 0])].tolist()
+        ]
+        if missing:
+            self._fetch(asks, known, missing)
+        return [rows[ask.items] for ask, rows in zip(asks, known, strict=True)]
+
+    def _remembered(self, ask: Ask) -> FloatArray:
+        """The (n_items, n_labels) array of a context, NaN where not yet known."""
+        key = ask.context.tobytes() + b"|" + ask.labels.tobytes()
+        rows = self._memory.get(key)
+        if rows is None:
+            rows = np.full((self.n_items, self.n_labels), np.nan)
+            self._memory[key] = rows
+            if len(self._memory) > self._memory_limit:
+                self._memory.popitem(last=False)
+        else:
+            self._memory.move_to_end(key)
+        return rows
+
+    def _fetch(
+        self,
+        asks: Sequence[Ask],
+        known: Sequence[FloatArray],
+        missing: Sequence[tuple[int, int]],
+    ) -> None:
+        demonstrations = {
+            row: self.rendered.demonstrations(asks[row].context, asks[row].labels)
+            for row in {row for row, _ in missing}
+        }
+        requests = [
+            ScoreRequest(
+                (*demonstrations[row], self.rendered.questions[item]), self.rendered.verbalizers
+            )
+            for row, item in missing
+        ]
+        for unit in self.provider.score(requests):
+            for index, scores in unit.scores:
+                row, item = missing[index]
+                raw = np.array(scores.log_probs)
+                total = np.logaddexp.reduce(raw)
+                known[row][item] = raw - total
+                self._note_coverage(min(1.0, float(np.exp(total))))
+
+    def _note_coverage(self, coverage: float) -> None:
+        self.coverage_sum += coverage
+        self.coverage_count += 1
+        self.lowest_coverage = min(self.lowest_coverage, coverage)

@@ -1,0 +1,150 @@
+"""Every setting of a run in one frozen object, and where each value came from.
+
+Flags win over the task file's `[run]` table, that over `ELICIT_*` variables, those over
+the defaults. An unknown or unusable setting is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+
+from elicit.cache.errors import InputError
+from elicit.objective import Folds, LeaveOneOut, Measure, Predictability
+from elicit.providers.base import PromptTooLong
+from elicit.scorer import Scorer
+from elicit.search.icm import ICMSettings
+
+Kind = Literal["folds", "loo"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What decides a run's result, beside task and model."""
+
+    method: Literal["icm"] = "icm"
+    seed: int = 0
+    chains: int = 1
+    predictability: Kind = "folds"
+    folds: int = 4
+    demonstrations: str = "all"
+    """`all`, `fit` (as many as the model's context holds), or a number a prompt at most."""
+    icm: ICMSettings = field(default_factory=ICMSettings)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"setting seed: must not be negative, not {self.seed}")
+        if self.chains < 1:
+            raise InputError(f"setting chains: must be at least 1, not {self.chains}")
+        if self.folds < 2:
+            raise InputError(f"setting folds: must be at least 2, not {self.folds}")
+        if self.demonstrations not in ("all", "fit") and not (
+            self.demonstrations.isdecimal() and int(self.demonstrations) > 0
+        ):
+            raise InputError(
+                f'setting demonstrations: must be "all", "fit" or a number above 0, '
+                f"not {self.demonstrations!r}"
+            )
+
+    def predictability_for(self, scorer: Scorer, rng: np.random.Generator) -> Predictability:
+        """The measure these settings name; which demonstrations are shown is drawn by seed."""
+        limit = self._limit(scorer)
+        rank = None if limit is None else rng.permutation(scorer.n_items)
+        if self.predictability == "loo":
+            return LeaveOneOut(rank, limit)
+        return Folds(self.folds, rank, limit)
+
+    def _limit(self, scorer: Scorer) -> int | None:
+        if self.demonstrations == "all":
+            return None
+        if self.demonstrations != "fit":
+            return int(self.demonstrations)
+        context = scorer.provider.capabilities.context_tokens
+        question, demonstration = scorer.longest_tokens()
+        if context is None or question is None or demonstration is None:
+            raise InputError(
+                'setting demonstrations: "fit" needs a model whose context and tokeniser are '
+                "known; give a number instead"
+            )
+        limit = (context - question) // demonstration
+        if limit < 1:
+            raise PromptTooLong(
+                f"not even one demonstration fits: the longest item has {question:,} tokens, the "
+                f"longest demonstration {demonstration:,}, the context {context:,}"
+            )
+        return limit
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings, and for each name where its value came from."""
+
+    settings: RunSettings
+    origins: Mapping[str, str]
+
+
+def setting_types() -> dict[str, Any]:
+    """Name → type of every setting, those of the method among them."""
+    hints = get_type_hints(RunSettings)
+    own = {f.name: hints[f.name] for f in fields(RunSettings) if f.name != "icm"}
+    method = get_type_hints(ICMSettings)
+    return own | {f.name: method[f.name] for f in fields(ICMSettings)}
+
+
+def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
+    """Join layers of settings, the strongest first, each with the name of its origin.
+
+    Raises:
+        InputError: a setting is unknown or its value unusable; names the origin.
+    """
+    known = setting_types()
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(known, "default")
+    for origin, layer in reversed(layers):
+        for name, value in layer.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InputError(f"{origin}: unknown setting {name!r}{hint}")
+            values[name] = _parsed(name, value, known[name], origin)
+            origins[name] = origin
+    method = {f.name for f in fields(ICMSettings)}
+    chosen: dict[str, Any] = {k: v for k, v in values.items() if k in method}
+    own: dict[str, Any] = {k: v for k, v in values.items() if k not in method}
+    return Resolved(RunSettings(**own, icm=ICMSettings(**chosen)), origins)
+
+
+def settings_from(data: Mapping[str, Any]) -> RunSettings:
+    """Settings as `as_dict` gave them."""
+    rest = {k: v for k, v in data.items() if k != "icm"}
+    return RunSettings(**rest, icm=ICMSettings(**data["icm"]))
+
+
+def _parsed(name: str, value: object, kind: Any, origin: str) -> object:
+    choices = get_args(kind)
+    if choices:
+        if value not in choices:
+            raise InputError(
+                f"{origin}: setting {name}: {value!r} is not one of {', '.join(choices)}"
+            )
+        return value
+    try:
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+            raise ValueError(value)
+        parsed: object = kind(value)
+    except (TypeError, ValueError) as error:
+        article = "a whole number" if kind is int else "a number"
+        raise InputError(
+            f"{origin}: setting {name}: must be {article}, not {value!r}"
+        ) from error
+    return parsed
+
+
+__all__ = ["Measure", "Resolved", "RunSettings", "resolve", "setting_types", "settings_from"]

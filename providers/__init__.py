@@ -1,0 +1,1 @@
+"""Scores from models, hosted and local. Knows nothing of tasks or searches."""

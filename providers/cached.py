@@ -1,0 +1,112 @@
+"""Puts a score store in front of any provider: what was paid for once is never asked again.
+
+The store is asked for all requests at once; what it lacks goes to the provider, and each
+`ScoredUnit` is committed in one transaction before it is passed on. So whatever a caller
+has seen is on disk, and whatever is not on disk was never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from elicit.cache.keys import ScoreKey, context_key, prefix_digest
+from elicit.cache.store import ScoreRow, ScoreStore, StoredScore
+from elicit.providers.base import (
+    Capabilities,
+    Evidence,
+    Identity,
+    LabelScores,
+    Prompt,
+    Provider,
+    ProviderError,
+    ScoredUnit,
+    ScoreRequest,
+    Usage,
+)
+
+
+class CachedProvider:
+    """A provider whose answers are kept. Closing it leaves the store open."""
+
+    def __init__(self, provider: Provider, store: ScoreStore) -> None:
+        self._provider = provider
+        self._store = store
+        self._identity = store.open_identity(provider.identity.as_dict())
+
+    @property
+    def name(self) -> str:
+        return self._provider.name
+
+    @property
+    def identity(self) -> Identity:
+        return self._provider.identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._provider.capabilities
+
+    def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
+        return self._provider.count_tokens(requests)
+
+    def close(self) -> None:
+        self._provider.close()
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+        keys = self._keys(requests)
+        stored = self._store.get(keys)
+        hits = tuple((i, _loaded(s)) for i, s in enumerate(stored) if s is not None)
+        if hits:
+            yield ScoredUnit(hits, Usage(cached=len(hits)))
+        missing = [i for i, s in enumerate(stored) if s is None]
+        if not missing:
+            return
+        answered = 0
+        for unit in self._provider.score([requests[i] for i in missing]):
+            scores = tuple((missing[j], scores) for j, scores in unit.scores)
+            self._store.put([self._row(keys[i], requests[i], s) for i, s in scores])
+            answered += len(scores)
+            yield ScoredUnit(scores, unit.usage)
+        if answered != len(missing):
+            raise ProviderError(
+                f"{self.name} answered {answered} of {len(missing)} prompts; nothing was made up "
+                "for the rest. Run again: what was answered is kept."
+            )
+
+    def _keys(self, requests: Sequence[ScoreRequest]) -> list[ScoreKey]:
+        """One key a request. Neighbours with the same demonstrations share the hashing."""
+        keys: list[ScoreKey] = []
+        demonstrations: Prompt | None = None
+        labels: tuple[str, ...] | None = None
+        context = b""
+        for request in requests:
+            if request.prompt[:-1] != demonstrations or request.labels != labels:
+                demonstrations, labels = request.prompt[:-1], request.labels
+                prefix = prefix_digest([segment.digest for segment in demonstrations])
+                context = context_key(self._identity, self._store.open_labels(labels), prefix)
+            keys.append(ScoreKey(context, request.prompt[-1].digest))
+        return keys
+
+    def _row(self, key: ScoreKey, request: ScoreRequest, scores: LabelScores) -> ScoreRow:
+        return ScoreRow(
+            key=key,
+            identity=self._identity,
+            labels=self._store.open_labels(request.labels),
+            segments=tuple((segment.digest, segment.text) for segment in request.prompt),
+            score=StoredScore(
+                scores.log_probs, scores.evidence, scores.samples, scores.bounded
+            ),
+        )
+
+
+_EVIDENCE: dict[str, Evidence] = {
+    "exact": "exact",
+    "top_k": "top_k",
+    "decision": "decision",
+    "sampled": "sampled",
+}
+
+
+def _loaded(stored: StoredScore) -> LabelScores:
+    return LabelScores(
+        stored.values, _EVIDENCE[stored.evidence], stored.bounded, stored.samples
+    )
