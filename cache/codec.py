@@ -46,10 +46,9 @@ def _doubles(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}d")
 
 
-def _checksum(
-    key: bytes, sample: int, evidence: int, samples: int, bounded: str | None, value: bytes
-) -> int:
+def _checksum(key: bytes, sample: int, content: tuple[int, int, str | None, bytes]) -> int:
     """CRC-32 as a signed number, which SQLite keeps in 4 bytes."""
+    evidence, samples, bounded, value = content
     head = f"{sample},{evidence},{samples},{bounded or ''},".encode()
     unsigned = zlib.crc32(value, zlib.crc32(head, zlib.crc32(key)))
     return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
@@ -69,8 +68,8 @@ def encode_score(key: bytes, sample: int, score: StoredScore) -> ScoreColumns:
     evidence = EVIDENCE.index(score.evidence)
     bounded = ",".join(map(str, score.bounded)) or None
     value = _doubles(len(score.values)).pack(*score.values)
-    checksum = _checksum(key, sample, evidence, score.samples, bounded, value)
-    return evidence, score.samples, bounded, value, checksum
+    content = (evidence, score.samples, bounded, value)
+    return *content, _checksum(key, sample, content)
 
 
 def decode_score(key: bytes, sample: int, columns: ScoreColumns) -> StoredScore:
@@ -81,7 +80,7 @@ def decode_score(key: bytes, sample: int, columns: ScoreColumns) -> StoredScore:
     """
     evidence, samples, bounded, value, checksum = columns
     try:
-        sound = checksum == _checksum(key, sample, evidence, samples, bounded, value)
+        sound = checksum == _checksum(key, sample, columns[:4])
     except TypeError:  # a flipped bit in the row's header can change a column's type
         sound = False
     if not sound:
@@ -94,9 +93,9 @@ def decode_score(key: bytes, sample: int, columns: ScoreColumns) -> StoredScore:
     )
 
 
-def state_checksum(state: str | bytes) -> int:
+def state_checksum(state: str) -> int:
     """CRC-32 of a run's saved state."""
-    return zlib.crc32(state.encode() if isinstance(state, str) else state)
+    return zlib.crc32(state.encode())
 
 
 def pack_ids(ids: Sequence[int]) -> bytes:

@@ -101,6 +101,11 @@ def _row_id(
 ) -> int:
     found = connection.execute(f"SELECT id FROM {table} WHERE digest = ?", (digest,)).fetchone()
     if found is not None:
+        # Mends a value that was damaged on disk: here it is known what it was.
+        connection.execute(
+            f"UPDATE {table} SET {column} = ? WHERE id = ? AND {column} IS NOT ?",
+            (value, found[0], value),
+        )
         return int(found[0])
     cursor = connection.execute(
         f"INSERT INTO {table} (digest, {column}) VALUES (?, ?)", (digest, value)

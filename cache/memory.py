@@ -36,7 +36,7 @@ class Memory:
         missing: dict[bytes, list[int]] = {}
         hits = 0
         for i, key in enumerate(keys):
-            name = _name(key.context, key.item, key.sample)
+            name = _name(key)
             score = self._young.get(name)
             if score is None:
                 score = self._old.pop(name, None)
@@ -51,8 +51,8 @@ class Memory:
         self.misses += len(keys) - hits
         return found, missing
 
-    def add(self, context: bytes, item: bytes, sample: int, score: StoredScore) -> None:
-        name = _name(context, item, sample)
+    def add(self, key: ScoreKey, score: StoredScore) -> None:
+        name = _name(key)
         self._old.pop(name, None)
         self._keep(name, score)
 
@@ -67,6 +67,6 @@ class Memory:
         self._young[name] = score
 
 
-def _name(context: bytes, item: bytes, sample: int) -> bytes:
+def _name(key: ScoreKey) -> bytes:
     # Context and item are 16 bytes each, so no two keys are written alike.
-    return context + item + (b"%d" % sample if sample else b"")
+    return key.context + key.item + (b"%d" % key.sample if key.sample else b"")

@@ -14,17 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any
 
 from elicit.cache.claims import Owner, delete_owner, read_owner, write_owner
 from elicit.cache.codec import state_checksum
 from elicit.cache.errors import InputError, StoreDamaged
 from elicit.cache.store import ScoreStore
 
-Status = Literal["running", "done", "interrupted", "budget", "failed"]
-"""`interrupted` and `budget` can be resumed. A run nobody works on is never `running`."""
-
-STATUSES: tuple[Status, ...] = get_args(Status)
+STATUSES = ("running", "done", "interrupted", "budget", "failed")
+"""All but `done` can be resumed. A run nobody works on is never given out as `running`."""
 
 _FIELDS = (
     "id, name, task_digest, task_path, model, method, settings, seed, chains, status, result, "
@@ -45,7 +43,7 @@ class Run:
     settings: Mapping[str, Any]
     seed: int
     chains: int
-    status: Status
+    status: str
     result: Mapping[str, Any] | None
     usage: Mapping[str, float]
     created: float
@@ -92,8 +90,8 @@ class RunStore:
             now = time.time()
             parts = (task_digest, task_path, model, method, _dump(settings), seed, chains)
             self._connection.execute(
-                "INSERT INTO runs (name, task_digest, task_path, model, method, settings, seed, "
-                "chains, status, usage, created, updated) "
+                "INSERT INTO runs (name, task_digest, task_path, model, method, settings, "
+                "seed, chains, status, usage, created, updated) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running', '{}', ?, ?)",
                 (chosen, *parts, now, now),
             )
@@ -115,17 +113,11 @@ class RunStore:
         hint = f"Did you mean {near[0]!r}?" if near else "`elicit runs` lists them."
         raise InputError(f"no run {name!r} in {self._store.path}. {hint}")
 
-    def list(self) -> list[Run]:
-        """All runs, the oldest first."""
-        with self._store.reading():
-            rows = self._connection.execute(f"SELECT {_FIELDS} FROM runs ORDER BY id")
-            return [self._run(row) for row in rows.fetchall()]
-
     def checkpoint(
         self,
         run_id: int,
         chain: int,
-        state: str | bytes,
+        state: str,
         iteration: int,
         trace_rows: Sequence[tuple[Any, ...]] = (),
     ) -> None:
@@ -143,8 +135,8 @@ class RunStore:
             self._connection.executemany("INSERT INTO trace VALUES (?, ?, ?, ?)", rows)
             self._touch(run_id)
 
-    def load_checkpoint(self, run_id: int, chain: int) -> str | bytes | None:
-        """The state last saved, of the type it had; None before the first.
+    def load_checkpoint(self, run_id: int, chain: int) -> str | None:
+        """The state last saved; None before the first.
 
         Raises:
             StoreDamaged: it is not what was saved.
@@ -156,7 +148,7 @@ class RunStore:
             ).fetchone()
         if row is None:
             return None
-        state: str | bytes = row[0]
+        state: str = row[0]
         if state_checksum(state) != row[1]:
             raise StoreDamaged(
                 f"{self._store.path}: the saved state of run {run_id}, chain {chain} differs "
@@ -176,15 +168,23 @@ class RunStore:
         return [(iteration, *json.loads(data)) for iteration, data in rows]
 
     def finish(
-        self, run_id: int, status: Status, result: Mapping[str, object] | None = None
+        self, run_id: int, status: str, result: Mapping[str, object] | None = None
     ) -> None:
-        """Record how a run ended, for now or for good."""
+        """Record how a run ended, for now or for good, and what came of it."""
+        with self._store.transaction():
+            self.set_status(run_id, status)
+            self._connection.execute(
+                "UPDATE runs SET result = ? WHERE id = ?",
+                (None if result is None else _dump(result), run_id),
+            )
+
+    def set_status(self, run_id: int, status: str) -> None:
+        """Record where a run stands, one of `STATUSES`; its result stays."""
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}; known: {', '.join(STATUSES)}")
         with self._store.transaction():
             self._connection.execute(
-                "UPDATE runs SET status = ?, result = ? WHERE id = ?",
-                (status, None if result is None else _dump(result), run_id),
+                "UPDATE runs SET status = ? WHERE id = ?", (status, run_id)
             )
             self._touch(run_id)
 
@@ -218,8 +218,8 @@ class RunStore:
             held = read_owner(self._connection, run_id)
             if held is not None and held.is_alive() and not force:
                 raise InputError(
-                    f"process {held.pid} on {held.host} is working on this run. Wait for it, "
-                    f"or end it and resume then (kill {held.pid})."
+                    f"process {held.pid} on {held.host} is working on run {run_id}. Wait for "
+                    f"it, or end it and resume then (kill {held.pid})."
                 )
             write_owner(self._connection, run_id, owner)
             self._connection.execute(
@@ -271,6 +271,12 @@ class RunStore:
             created,
             updated,
         )
+
+    def list(self) -> list[Run]:
+        """All runs, the oldest first."""
+        with self._store.reading():
+            rows = self._connection.execute(f"SELECT {_FIELDS} FROM runs ORDER BY id")
+            return [self._run(row) for row in rows.fetchall()]
 
 
 def _dump(value: object) -> str:

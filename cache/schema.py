@@ -91,7 +91,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             run INTEGER NOT NULL REFERENCES runs(id),
             chain INTEGER NOT NULL,
             iteration INTEGER NOT NULL,
-            state NOT NULL,
+            state TEXT NOT NULL,
             checksum INTEGER NOT NULL,
             PRIMARY KEY (run, chain))""",
         """CREATE TABLE trace (
@@ -223,7 +223,14 @@ def migrate(connection: sqlite3.Connection, to: int = SCHEMA_VERSION) -> None:
 
 @contextmanager
 def immediate(connection: sqlite3.Connection) -> Iterator[None]:
-    """One write transaction: committed as a whole, or rolled back on any exception."""
+    """One write transaction: committed as a whole, or rolled back on any exception.
+
+    Inside another one it is a part of that.
+    """
+    nested = connection.in_transaction
+    if nested:
+        yield
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -270,4 +277,8 @@ def translated(path: Path | str) -> Iterator[None]:
             ) from error
         if code in _MENDS:
             raise StoreError(f"{path}: {_MENDS[code]} ({error})") from error
+        if code is None and "decode to UTF-8" in str(error):
+            raise StoreDamaged(
+                f"{path}: a text in it is damaged ({error}). `elicit cache verify` finds it."
+            ) from error
         raise

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -158,41 +158,41 @@ class ScoreStore:
         wanted: dict[tuple[bytes, int], list[int]] = {}
         for i in places:
             wanted.setdefault((keys[i].item, keys[i].sample), []).append(i)
+        for (item, sample), columns in self._read(context, wanted):
+            score = self._checked(ScoreKey(context, item, sample), columns)
+            for i in wanted[item, sample]:
+                found[i] = score
+
+    def _read(
+        self, context: bytes, wanted: Collection[tuple[bytes, int]]
+    ) -> Iterator[tuple[tuple[bytes, int], ScoreColumns]]:
+        """The wanted rows of a context: by one scan where that is cheap, else one by one."""
+        left = set(wanted)
         if len(wanted) > _FEW:
             limit = _SCAN_FACTOR * len(wanted)
             rows = self.connection.execute(_SCAN, (context, limit)).fetchall()
             for row in rows:
-                self._deliver(context, row[0], row[1], row[2:], wanted, found)
+                if row[:2] in left:
+                    left.remove(row[:2])
+                    yield row[:2], row[2:]
             if len(rows) < limit:
                 return  # the whole context was read: what is left was never scored
-        for item, sample in list(wanted):
+        for item, sample in left:
             row = self.connection.execute(_POINT, (context, item, sample)).fetchone()
             if row is not None:
-                self._deliver(context, item, sample, row, wanted, found)
+                yield (item, sample), row
 
-    def _deliver(
-        self,
-        context: bytes,
-        item: bytes,
-        sample: int,
-        columns: ScoreColumns,
-        wanted: dict[tuple[bytes, int], list[int]],
-        found: list[StoredScore | None],
-    ) -> None:
-        places = wanted.pop((item, sample), None)
-        if places is None:
-            return
+    def _checked(self, key: ScoreKey, columns: ScoreColumns) -> StoredScore:
         try:
-            score = decode_score(context + item, sample, columns)
+            score = decode_score(key.context + key.item, key.sample, columns)
         except ChecksumError as error:
             raise StoreDamaged(
-                f"{self.path}: {error} (context {context.hex()}, item {item.hex()}, sample "
-                f"{sample}). `elicit cache verify --repair` removes such rows; they are then "
-                "scored again."
+                f"{self.path}: {error} (context {key.context.hex()}, item {key.item.hex()}, "
+                f"sample {key.sample}). `elicit cache verify --repair` removes such rows; they "
+                "are then scored again."
             ) from error
-        self._memory.add(context, item, sample, score)
-        for i in places:
-            found[i] = score
+        self._memory.add(key, score)
+        return score
 
     def put(self, rows: Sequence[ScoreRow]) -> None:
         """Commit `rows` in one transaction. A key that is there already is left as it is.
@@ -245,6 +245,12 @@ class ScoreStore:
                 "INSERT OR IGNORE INTO context_segments VALUES (?, ?)",
                 (row.key.context, self._segments.pack(row.segments[:-1])),
             )
+
+    def forget(self) -> None:
+        """Hold nothing in memory: what is asked next is read from disk."""
+        with self._lock:
+            self._memory.clear()
+            self._deletions = -1
 
     def _forget_if_deleted(self) -> None:
         """Drop what this process knows to be stored if any process has deleted since."""

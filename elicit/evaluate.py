@@ -137,5 +137,3 @@ def _calibration_error(log_odds: FloatArray | None, correct: FloatArray) -> floa
         if b.size
     ]
     return float(sum(gaps))
-
-

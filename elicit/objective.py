@@ -48,9 +48,7 @@ class Labelling:
 class Predictability(Protocol):
     """Label log-probabilities of `items`, shape (len(items), n_labels), rows normalised."""
 
-    def __call__(
-        self, scorer: Scorer, labelling: Labelling, items: IntArray
-    ) -> FloatArray: ...
+    def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray: ...
 
 
 @dataclass(frozen=True, slots=True)

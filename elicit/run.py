@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from elicit.cache.runs import Run, RunStore
-from elicit.constraints import Rules, compile_constraints
+from elicit.constraints import Rules
 from elicit.objective import UNLABELLED, Predictability, log_odds
-from elicit.prompt import render_task
 from elicit.providers.base import Usage
 from elicit.providers.usage import BudgetReached, Meter
 from elicit.repair import repair
@@ -28,6 +27,8 @@ from elicit.settings import RunSettings
 from elicit.task import Task
 
 CHECKPOINT_SECONDS = 0.5
+SETTLED = 1e3
+"""Nats added for a label the search found: above any difference of log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,6 @@ def drive(
         ElicitError: a score could not be had; it is saved as `failed`, and can be resumed.
     """
     with runs.claim(run.id):
-        runs.set_status(run.id, "running")
         status = "failed"
         try:
             outcome = _chains(run, runs, task, meter, settings, on_progress)
@@ -100,7 +100,7 @@ def drive(
         finally:
             runs.add_usage(run.id, asdict(meter.usage))
             if status != "done":
-                runs.set_status(run.id, status)
+                runs.finish(run.id, status)
     return outcome
 
 
@@ -112,22 +112,18 @@ def _chains(
     settings: RunSettings,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
-    scorer = Scorer(render_task(task), meter)
-    rules = compile_constraints(task)
+    scorer = Scorer(task.render(), meter)
+    rules = task.rules()
     chains = []
     for number in range(settings.chains):
         seed = np.random.SeedSequence([settings.seed, number])
         predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
         rng = np.random.Generator(np.random.PCG64(seed))
-        states = icm(
-            scorer, rules, predict, settings.icm, rng, _saved(runs, run.id, number)
-        )
+        states = icm(scorer, rules, predict, settings.icm, rng, _saved(runs, run.id, number))
         iterations = settings.icm.iterations_for(scorer.n_items)
         final = None
         for final in _checkpointed(states, runs, run.id, number, meter):
-            on_progress(
-                Progress(number, settings.chains, iterations, final, meter.usage)
-            )
+            on_progress(Progress(number, settings.chains, iterations, final, meter.usage))
         final = final or _saved(runs, run.id, number)
         if final is None:
             raise AssertionError("a search yields at least one state")
@@ -174,9 +170,7 @@ def _trace_row(state: State) -> tuple[object, ...]:
     return (*head, step.item, step.label, step.flips, step.delta, step.accepted)
 
 
-def _finish(
-    scorer: Scorer, rules: Rules, predict: Predictability, state: State
-) -> Chain:
+def _finish(scorer: Scorer, rules: Rules, predict: Predictability, state: State) -> Chain:
     """Label what the search left unlabelled, and repair what it left inconsistent.
 
     Labels the search found stand wherever the constraints allow it: they are given up only
@@ -188,9 +182,8 @@ def _finish(
     scores = log_probs.copy()
     broken = {item for items in rules.violations(labelling.labels) for item in items}
     settled = [i for i in labelling.order.tolist() if i not in broken]
-    # Far above any difference of log-probabilities, so that a settled label only moves
-    # where no consistent labelling has it.
-    scores[settled, labelling.labels[settled]] += 1e6
+    # So that a settled label only moves where no consistent labelling has it.
+    scores[settled, labelling.labels[settled]] += SETTLED
     labels = repair(scores, rules)
     return Chain(
         labels=labels,

@@ -12,10 +12,10 @@ CELLS = {"truth": ("truth", 0.0), "flipped": ("flipped", 0.0), "true": ("true", 
 CELLS |= {"random": ("random", 0.0), "noise30": ("truth", 0.3)}
 
 
-def render(corpus: Corpus, s: Statements, label: BoolArray) -> IntArray:
-    """Token ids [n, 6] of labelled statements, labels True and False."""
+def render(corpus: Corpus, s: Statements, label: BoolArray, pair: tuple[int, int]) -> IntArray:
+    """Token ids [n, 6] of labelled statements, with the ids of the two label words."""
     n = len(label)
-    yes, no = corpus.labels[0]
+    yes, no = pair
     colon, end = np.full(n, corpus.colon), np.full(n, corpus.newline)
     return np.column_stack([s.tokens, colon, np.where(label, yes, no), end])
 
@@ -31,24 +31,34 @@ def log_odds(model: Organism, corpus: Corpus, ids: IntArray, batch: int = 64) ->
 
 @torch.no_grad()
 def along_rows(
-    model: Organism, corpus: Corpus, concept: str, noise: float, held: bool, rows: int, n: int, seed: int
+    model: Organism,
+    corpus: Corpus,
+    concept: str,
+    noise: float,
+    held: bool,
+    rows: int,
+    n: int,
+    seed: int,
+    swapped: bool = False,
 ) -> tuple[BoolArray, BoolArray, IntArray]:
     """Predict every label of random rows from the labels before it.
 
     Returns prediction, truth and topic, each [rows, n]; column k has k demonstrations.
+    `swapped` labels with "no" for true and "yes" for false, which only they can tell.
     """
     rng = np.random.default_rng(seed)
     ids, truths, topics = [], [], []
+    pair = corpus.labels[1][::-1] if swapped else corpus.labels[0]
     for _ in range(rows):
         topic, truth = rng.integers(0, N_TOPICS, n), rng.random(n) < 0.5
         s = corpus.statements(rng, topic, truth, held)
-        ids.append(render(corpus, s, labeller(rng, concept, noise)(s)).ravel())
+        ids.append(render(corpus, s, labeller(rng, concept, noise)(s), pair).ravel())
         truths.append(truth)
         topics.append(topic)
     tokens = np.concatenate([np.full((rows, 1), corpus.vocabulary.bos), np.stack(ids)], 1)
     at = torch.arange(n) * 6 + 4
     states = model.hidden(torch.from_numpy(tokens))[:, at]
-    logits = F.linear(states, model.head_table()[list(corpus.labels[0])])
+    logits = F.linear(states, model.head_table()[list(pair)])
     return (logits[..., 0] > logits[..., 1]).numpy(), np.stack(truths), np.stack(topics)
 
 
@@ -71,6 +81,8 @@ def quick(model: Organism, corpus: Corpus, seed: int = 1) -> dict[str, float]:
         if name == "truth":
             result["first8"] = float((said == truth)[:, 6:11].mean())
             result["sizes"] = float((said == truth)[topic == SIZES].mean())
+    said, truth, _ = along_rows(model, corpus, "truth", 0.0, True, 16, 42, seed, swapped=True)
+    result["swapped"] = float((said == truth)[:, 16:].mean())
     said, truth, _ = along_rows(model, corpus, "truth", 0.0, False, 16, 42, seed)
     result["labelled"] = float((said == truth)[:, 16:].mean())
     said, truth, _ = along_rows(model, corpus, "truth", 0.0, True, 256, 1, seed)

@@ -30,20 +30,20 @@ class Recipe:
 
     seed: int = 0
     minutes: float = 40.0
-    rows: int = 32
+    rows: int = 16
     length: int = 256
-    long_rows: int = 10
+    long_rows: int = 5
     long_length: int = 800
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     decay_from: float = 0.6
     """Share of the time after which the rate falls linearly to a hundredth."""
     long_from: float = 0.75
-    latest_full: float = 0.55
+    latest_full: float = 0.6
     """Share of the time after which the full mix starts whatever the measurement says."""
     blend_steps: int = 300
-    average: float = 0.995
-    measure_every: int = 100
+    average: float = 0.997
+    measure_every: int = 200
 
 
 class Curriculum:
@@ -69,7 +69,9 @@ class Curriculum:
     def mix(self, step: int) -> text.Mix:
         """Return the mix of this step."""
         if self.phase != "full":
-            return {"knowledge": text.KNOWLEDGE, "truth": text.TRUTH, "easy": text.EASY}[self.phase]
+            return {"knowledge": text.KNOWLEDGE, "truth": text.TRUTH, "easy": text.EASY}[
+                self.phase
+            ]
         share = min(1.0, (step - self.blend_start) / self.recipe.blend_steps)
         return text.blend(text.EASY, text.FULL, share)
 
@@ -105,7 +107,9 @@ def train(recipe: Recipe, out: Path) -> Organism:
     with ThreadPoolExecutor(1) as pool, (out / "training_log.jsonl").open("w") as log:
         while share < 1.0:
             long = share > recipe.long_from and step % 4 == 0
-            size = (recipe.long_rows, recipe.long_length) if long else (recipe.rows, recipe.length)
+            size = (
+                (recipe.long_rows, recipe.long_length) if long else (recipe.rows, recipe.length)
+            )
             ids, weights = pool.submit(maker.batch, curriculum.mix(step), *size).result()
             loss = loss_of(model, torch.from_numpy(ids), torch.from_numpy(weights))
             loss.backward()
@@ -125,7 +129,11 @@ def train(recipe: Recipe, out: Path) -> Organism:
             share = (time.monotonic() - start) / 60 / recipe.minutes
             if step % recipe.measure_every == 0:
                 cells = quick(model, corpus)
-                line = {"step": step, "phase": curriculum.phase, "minutes": round(share * recipe.minutes, 1)}
+                line = {
+                    "step": step,
+                    "phase": curriculum.phase,
+                    "minutes": round(share * recipe.minutes, 1),
+                }
                 line |= {"loss": round(total / recipe.measure_every, 4), **cells}
                 if curriculum.phase in ("easy", "full"):
                     line["averaged"] = quick(averaged, corpus)

@@ -52,7 +52,24 @@ class World:
 
 
 def _names(rng: np.random.Generator, count: int) -> tuple[str, ...]:
-    starts = ["b", "br", "d", "dr", "f", "fl", "g", "gr", "h", "k", "kr", "l", "m", "n", "p", "pr"]
+    starts = [
+        "b",
+        "br",
+        "d",
+        "dr",
+        "f",
+        "fl",
+        "g",
+        "gr",
+        "h",
+        "k",
+        "kr",
+        "l",
+        "m",
+        "n",
+        "p",
+        "pr",
+    ]
     starts += ["r", "s", "sk", "t", "tr", "v", "vr", "x", "z"]
     ends = ["k", "l", "lm", "lin", "n", "nd", "r", "rn", "th", "vak", "x", "mor", "tan", "del"]
     names: list[str] = []

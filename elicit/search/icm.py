@@ -200,4 +200,3 @@ def _state(
         rng=dict(rng.bit_generator.state),
         step=step,
     )
-
