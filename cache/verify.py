@@ -66,20 +66,23 @@ def verify(store: ScoreStore, *, repair: bool = False) -> list[Problem]:
         problems = _structure(store.connection)
         if problems:
             return problems
-        findings = _findings(store.connection)
-        problems = [problem for problem, _ in findings]
-        if not repair:
-            return problems
-        problems = []
-        while any(deletion for _, deletion in findings):
-            with store.transaction():
-                done = [_remove(store.connection, *finding) for finding in findings]
-            problems += [problem for problem in done if problem.removed]
-            if not any(problem.removed for problem in done):
-                break
-            findings = _findings(store.connection)
-        store.forget()
-        return problems + [problem for problem, _ in findings]
+        if repair:
+            return _repair(store)
+        with schema.snapshot(store.connection):
+            return [problem for problem, _ in _findings(store.connection)]
+
+
+def _repair(store: ScoreStore) -> list[Problem]:
+    """Remove what is unsound until no removal leaves more; what stays comes last."""
+    removed: list[Problem] = []
+    while True:
+        with store.transaction():  # nothing is added between the finding and the removing
+            done = [_remove(store.connection, *f) for f in _findings(store.connection)]
+        now = [problem for problem in done if problem.removed]
+        removed += now
+        if not now:
+            store.forget()
+            return removed + done
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""Scores prompts with a GGUF model: demonstrations decoded once, items as branches.
+
+The demonstrations (the trunk) live in sequence 0 between calls. They are decoded in chunks
+cut at fixed positions, and a new trunk keeps only whole chunks of the old one, so what the
+model holds for a trunk never depends on how it got there; and a unit's branches always
+stand right behind it. Hence a unit's numbers depend on its prompts alone, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from elicit.providers.base import (
+    Capabilities,
+    Identity,
+    LabelScores,
+    PromptTooLong,
+    ScoredUnit,
+    ScoreRequest,
+    Usage,
+)
+from elicit.providers.llama_cpp.batch import (
+    BatchToken,
+    TokenPrompt,
+    Tokens,
+    Unit,
+    branches,
+    common_prefix,
+    plan,
+    trunk_chunks,
+)
+from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.llama_cpp.model import LlamaModel
+from elicit.providers.llama_cpp.settings import LlamaSettings
+from elicit.providers.llama_cpp.vocab import Tokeniser
+
+
+class LlamaCppProvider:
+    """A local model. `path` and `adapter` are GGUF files.
+
+    Raises:
+        ModelError: a file is missing, damaged, or no model llama.cpp can run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        adapter: Path | None = None,
+        settings: LlamaSettings | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._settings = settings or LlamaSettings()
+        self._model = LlamaModel(path, self._settings, adapter)
+        self._tokeniser = Tokeniser(self._model.tokenize, self._model.bos)
+        self._trunk: Tokens = ()
+        self._name = name or f"llama-cpp:{path}"
+        self._identity = Identity(
+            provider="llama-cpp",
+            model=f"sha256:{content_hash(path)}",
+            revision="" if adapter is None else f"adapter sha256:{content_hash(adapter)}",
+            parameters=self._settings.identity(),
+        )
+        self._limit = self._settings.n_ctx or self._model.trained_context
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities("exact", self._limit, deterministic=True)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how this model is read."""
+        if self._tokeniser.exact:
+            return ["segments tokenise differently alone; every prompt is tokenised whole"]
+        return []
+
+    def close(self) -> None:
+        self._model.close()
+
+    def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
+        return [_length(prompt) for prompt in self._tokeniser.encode(requests)]
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+        prompts = self._tokeniser.encode(requests)
+        for prompt in prompts:
+            if _length(prompt) > self._limit:
+                raise PromptTooLong(
+                    f"{self._name}: prompt {prompt.index + 1} of {len(prompts)} has "
+                    f"{_length(prompt):,} tokens with its label, the context {self._limit:,}; "
+                    'use demonstrations = "fit", or a larger n_ctx if the model can take it'
+                )
+        single = self._settings.mode == "single"
+        for unit in plan(
+            prompts,
+            sequences=1 if single else self._settings.sequences,
+            tokens=self._settings.branch_tokens,
+        ):
+            yield self._score_unit(unit)
+
+    def _score_unit(self, unit: Unit) -> ScoredUnit:
+        layout = branches(unit)
+        forwarded = self._hold(unit.trunk, len(layout.tokens))
+        self._model.branch(layout.sequences)
+        rows = []
+        for batch in _split(layout.tokens, max(self._settings.chunk, self._settings.branch_tokens)):
+            rows += self._model.decode(batch)
+        self._model.keep_prefix(len(unit.trunk))
+        sums = [_log_sum_exp(row) for row in rows]
+        scores = []
+        for prompt, where in zip(unit.prompts, layout.rows, strict=True):
+            values = tuple(
+                sum(
+                    float(rows[where[label[:k]]][label[k]]) - sums[where[label[:k]]]
+                    for k in range(len(label))
+                )
+                for label in prompt.labels
+            )
+            scores.append((prompt.index, LabelScores(values)))
+        usage = Usage(
+            requests=len(unit.prompts),
+            forwarded_tokens=forwarded + len(layout.tokens),
+            prompt_tokens=sum(len(p.prompt) + len(p.nodes()) - 1 for p in unit.prompts),
+        )
+        return ScoredUnit(tuple(scores), usage)
+
+    def _hold(self, trunk: Tokens, room: int) -> int:
+        """Have sequence 0 hold the trunk; returns the tokens that took."""
+        if self._model.reserve(len(trunk) + room):
+            self._trunk = ()
+        size = self._settings.chunk
+        shared = common_prefix(self._trunk, trunk)
+        # The whole trunk is there, its last part decoded as it would be now.
+        kept = shared if shared == len(trunk) == len(self._trunk) else shared // size * size
+        self._model.keep_prefix(kept)
+        self._trunk = trunk[:kept]
+        chunks = [] if kept == len(trunk) else trunk_chunks(trunk, kept, size)
+        for chunk in chunks:
+            self._model.decode(chunk)
+        self._trunk = trunk
+        return len(trunk) - kept
+
+
+def _length(prompt: TokenPrompt) -> int:
+    """Tokens of a prompt with its longest label."""
+    return len(prompt.prompt) + max(len(label) for label in prompt.labels)
+
+
+def _split(tokens: Sequence[BatchToken], size: int) -> list[Sequence[BatchToken]]:
+    return [tokens[i : i + size] for i in range(0, len(tokens), size)]
+
+
+def _log_sum_exp(row: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+    """In double precision: single would cost the fourth digit at 150,000 tokens."""
+    top = float(row.max())
+    return top + float(np.log(np.exp(row - top, dtype=np.float64).sum()))

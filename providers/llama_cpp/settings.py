@@ -1,0 +1,60 @@
+"""How a GGUF model is run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from elicit.cache.errors import InputError
+
+
+def available_cores() -> int:
+    """Cores this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSettings:
+    """All settings of a local model. Those that can change a score's bits are in its
+    identity; threads are not, as they share out rows and never split a sum."""
+
+    n_ctx: int = 0
+    """Longest prompt in tokens; 0 is what the model was trained for. Memory grows with what
+    is asked, not with this."""
+    chunk: int = 128
+    """Tokens of demonstrations decoded at once; what a changed demonstration re-decodes at
+    least."""
+    branch_tokens: int = 512
+    """Tokens of items decoded in one unit, at most (a longer single item is its own unit)."""
+    sequences: int = 128
+    """Items, or paths through multi-token labels, in one unit; llama.cpp allows 255."""
+    threads: int = 0
+    """0 stands for the cores this process may use."""
+    flash_attention: bool = False
+    kv_type: Literal["f16", "f32", "q8_0"] = "f16"
+    gpu_layers: int = 0
+    mode: Literal["shared", "single"] = "shared"
+    """`single` puts one item in a unit: a score then depends on its prompt alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_ctx", "threads", "gpu_layers"):
+            if getattr(self, name) < 0:
+                raise InputError(f"model setting {name}: must not be negative")
+        for name in ("chunk", "branch_tokens"):
+            if getattr(self, name) < 2:
+                raise InputError(f"model setting {name}: must be at least 2")
+        if not 1 <= self.sequences <= 255:
+            raise InputError("model setting sequences: must be from 1 to 255")
+
+    def identity(self) -> dict[str, str | int | float | bool | None]:
+        """What of these can change the last bits of a score, or more."""
+        return {
+            "chunk": self.chunk,
+            "branch_tokens": self.branch_tokens if self.mode == "shared" else 0,
+            "sequences": self.sequences if self.mode == "shared" else 1,
+            "flash_attention": self.flash_attention,
+            "kv_type": self.kv_type,
+            "gpu_layers": self.gpu_layers,
+            "mode": self.mode,
+        }
