@@ -1,0 +1,68 @@
+"""From a model's name to a provider: `prefix:rest` names who answers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+
+from elicit.providers.base import ModelError, Provider
+
+Factory = Callable[[str], Provider]
+"""From what follows the prefix to a provider."""
+
+COMING = ("openai", "anthropic", "together", "fireworks", "openrouter", "compatible")
+
+
+def _llama_cpp(rest: str, name: str | None = None) -> Provider:
+    try:
+        from elicit.providers.llama_cpp import LlamaCppProvider
+    except ImportError as error:
+        raise ModelError(
+            "local models need llama-cpp-python: pip install 'elicit-lm[local]'"
+        ) from error
+    if rest.startswith("hf:"):
+        raise ModelError("llama-cpp:hf: is not built yet; fetch the file and name its path")
+    path, _, adapter = rest.partition(".gguf+")
+    if adapter:
+        path += ".gguf"
+    if not path:
+        raise ModelError("llama-cpp: name a file, as in llama-cpp:model.gguf")
+    return LlamaCppProvider(
+        Path(path).expanduser(),
+        adapter=Path(adapter).expanduser() if adapter else None,
+        name=name,
+    )
+
+
+def _tiny(rest: str) -> Provider:
+    if rest:
+        raise ModelError("the embedded model is called tiny, with nothing after it")
+    return _llama_cpp(str(files("elicit.organism") / "organism.gguf"), name="tiny")
+
+
+FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
+
+
+def open_model(name: str) -> Provider:
+    """The provider of a model name such as `llama-cpp:model.gguf` or `tiny`.
+
+    Packages add their own through the entry-point group `elicit.providers`, whose entries
+    are factories.
+
+    Raises:
+        ModelError: nobody answers to the name, or its model can't be opened.
+    """
+    prefix, _, rest = name.partition(":")
+    if prefix in FACTORIES:
+        return FACTORIES[prefix](rest)
+    for point in entry_points(group="elicit.providers", name=prefix):
+        factory: Factory = point.load()
+        return factory(rest)
+    if prefix in COMING:
+        raise ModelError(f"{prefix}: hosted models come next; today: {', '.join(FACTORIES)}")
+    near = difflib.get_close_matches(prefix, [*FACTORIES, *COMING], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ModelError(f"unknown model {name!r}{hint} (known: {', '.join(FACTORIES)})")
