@@ -81,7 +81,7 @@ class Folds:
     mean) and normalised again.
     """
 
-    k: int = 4
+    k: int = 2
     demonstrations: IntArray | None = None
     limit: int | None = None
 

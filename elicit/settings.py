@@ -30,7 +30,7 @@ class RunSettings:
     seed: int = 0
     chains: int = 1
     predictability: Kind = "folds"
-    folds: int = 4
+    folds: int = 2
     demonstrations: str = "all"
     """`all`, `fit` (as many as the model's context holds), or a number a prompt at most."""
     icm: ICMSettings = field(default_factory=ICMSettings)

@@ -1,0 +1,307 @@
+"""The command line: parses, calls the library, prints. Results go to stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from elicit.cache.errors import ElicitError, InputError
+from elicit.cache.runs import RunStore
+from elicit.cli import cache as cache_commands
+from elicit.cli.progress import shown_progress
+from elicit.demo import demonstrate
+from elicit.evaluate import evaluate
+from elicit.gold import load_gold
+from elicit.labelling import Result, label, open_store, resume
+from elicit.providers.base import ScoreRequest, Segment
+from elicit.providers.registry import open_model
+from elicit.run import outcome_of
+from elicit.settings import resolve, setting_types
+from elicit.task import Task
+from elicit.task_file import load_task
+
+app = typer.Typer(
+    help="Label data with a language model and no labels at all.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cache_commands.app, name="cache")
+
+out = Console()
+notes = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="The store's file.", envvar="ELICIT_CACHE")
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="llama-cpp:FILE.gguf, or tiny.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens-spent", min=0, help="Stop after so many tokens.")
+]
+
+
+def embedded_tasks() -> dict[str, Path]:
+    """The tasks that come with the package, by name."""
+    folder = Path(str(files("elicit.organism") / "tasks"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def open_task(name: str, limit: int | None = None) -> Task:
+    """A task file, or an embedded task by its name."""
+    return load_task(embedded_tasks().get(name, Path(name)), limit)
+
+
+@app.command()
+def demo(
+    seeds: Annotated[int, typer.Option(min=1, help="Independent searches.")] = 5,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """The embedded model labels an embedded task; compares it with its baselines."""
+    with shown_progress(notes, "demo") as progress:
+        result = demonstrate(
+            embedded_tasks()["claims"], seeds=seeds, cache=cache, on_progress=progress
+        )
+    if as_json:
+        print_json(result.as_dict())
+        return
+    table = Table(title=f"claims: {result.items} items, {result.seeds} seeds")
+    table.add_column("labels from")
+    table.add_column("accuracy (95 % interval over seeds)", justify="right")
+    for name, estimate in result.accuracy.items():
+        table.add_row(name, estimate.percent() if result.seeds > 1 else f"{estimate.value:.1%}")
+    out.print(table)
+    out.print(
+        f"{result.usage.forwarded_tokens:,} tokens forwarded "
+        f"({result.usage.prompt_tokens:,} without sharing), "
+        f"{result.usage.cached:,} scores from the cache"
+    )
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="A task file, or an embedded task's name.")],
+    model: Model = "tiny",
+    method: Annotated[str | None, typer.Option(help="icm.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides every draw.")] = None,
+    chains: Annotated[int | None, typer.Option(help="Independent searches.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting, NAME=VALUE.")
+    ] = None,
+    max_tokens: MaxTokens = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print settings and their origin, and stop.")
+    ] = False,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label a task. What is interrupted goes on with `elicit resume`."""
+    loaded = open_task(task, limit)
+    flags: dict[str, object] = {"method": method, "seed": seed, "chains": chains}
+    given = {k: v for k, v in flags.items() if v is not None} | _assignments(settings or [])
+    resolved = resolve(("flag", given), (task, loaded.settings), ("ELICIT_*", _environment()))
+    if show_settings:
+        values = {k: v for k, v in resolved.settings.as_dict().items() if k != "icm"}
+        values |= asdict(resolved.settings.icm)
+        shown = {k: {"value": v, "origin": resolved.origins[k]} for k, v in values.items()}
+        if as_json:
+            print_json(shown)
+        else:
+            for key, entry in shown.items():
+                typer.echo(f"{key} = {entry['value']}   ({entry['origin']})")
+        return
+    path = task if task in embedded_tasks() else str(Path(task).resolve())
+    with shown_progress(notes, loaded.name) as progress:
+        result = label(
+            loaded,
+            model,
+            name=name,
+            cache=cache,
+            max_tokens=max_tokens,
+            task_path=path,
+            settings=resolved.settings,
+            on_progress=progress,
+        )
+    _report(result, out_folder, as_json)
+
+
+@app.command(name="resume")
+def resume_run(
+    name: Annotated[str, typer.Argument(help="A run's name; `elicit runs` lists them.")],
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
+    max_tokens: MaxTokens = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with an interrupted run, as if it had never stopped."""
+    with shown_progress(notes, name) as progress:
+        result = resume(
+            name, open_task, cache=cache, max_tokens=max_tokens, on_progress=progress
+        )
+    notes.print(f"{result.usage.cached:,} scores came from the cache")
+    _report(result, out_folder, as_json)
+
+
+@app.command(name="eval")
+def evaluate_run(
+    name: Annotated[str, typer.Argument(help="A run's name.")],
+    gold: Annotated[str | None, typer.Option(help="A task file with a gold column.")] = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a run's labels with gold labels."""
+    with open_store(cache) as store:
+        found = RunStore(store).get(name)
+    if found.result is None:
+        raise InputError(f"run {name!r} has no labels yet: elicit resume {name}")
+    source = gold or found.task_path
+    task = open_task(found.task_path, int(found.settings["items"]))
+    labels = load_gold(embedded_tasks().get(source, Path(source)), [i.id for i in task.items])
+    if labels is None:
+        raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
+    best = outcome_of(found).best
+    groups = [item.group or item.id for item in task.items]
+    result = evaluate(best.labels, best.log_odds, labels, groups)
+    if as_json:
+        print_json(result.as_dict() | {"inconsistency": best.inconsistency})
+        return
+    out.print(f"accuracy      {result.accuracy.percent()}, n = {result.accuracy.n}")
+    out.print(f"majority      {result.majority:.1%}")
+    if result.auroc is not None:
+        out.print(f"AUROC         {result.auroc:.3f}")
+    if result.calibration_error is not None:
+        out.print(f"calibration   {result.calibration_error:.3f} expected error")
+    out.print(f"inconsistency {best.inconsistency}")
+
+
+@app.command()
+def runs(cache: Cache = None, as_json: AsJson = False) -> None:
+    """List runs: their state, what they took, what they found."""
+    with open_store(cache) as store:
+        found = RunStore(store).list()
+    if as_json:
+        print_json([{k: v for k, v in asdict(r).items() if k != "result"} for r in found])
+        return
+    table = Table("run", "state", "model", "seed", "tokens", "objective")
+    for r in found:
+        objective = f"{outcome_of(r).best.objective:.2f}" if r.result else ""
+        tokens = f"{int(r.usage.get('forwarded_tokens', 0)):,}"
+        table.add_row(r.name, r.status, r.model, str(r.seed), tokens, objective)
+    out.print(table)
+
+
+@app.command()
+def tasks(
+    check: Annotated[str | None, typer.Argument(help="A task file to check.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the embedded tasks, or check a task file and show its first prompt."""
+    names = [check] if check else list(embedded_tasks())
+    described = []
+    for name in names:
+        task = open_task(name)
+        rules = task.rules()
+        described.append(
+            {
+                "name": name,
+                "items": len(task.items),
+                "labels": list(task.labels),
+                "pairs": len(rules.pairs),
+                "example": task.render().questions[0].text,
+            }
+        )
+    if as_json:
+        print_json(described)
+        return
+    for d in described:
+        out.print(f"{d['name']}: {d['items']} items, {d['pairs']} constrained pairs", markup=False)
+        out.print(f"  {d['example']}", markup=False)
+
+
+@app.command()
+def doctor(model: Model = "tiny", as_json: AsJson = False) -> None:
+    """Does this model give label log-probabilities? Asks it one short question."""
+    provider = open_model(model)
+    try:
+        prompt = (Segment.of("The sky is blue: True\n"), Segment.of("The sky is blue:"))
+        request = ScoreRequest(prompt, (" True", " False"))
+        again = [scores for _ in range(2) for unit in provider.score([request]) for scores in unit.scores]
+        facts = {
+            "model": provider.name,
+            "evidence": provider.capabilities.evidence,
+            "context_tokens": provider.capabilities.context_tokens,
+            "log_probs": list(again[0][1].log_probs),
+            "coverage": again[0][1].coverage,
+            "repeats_exactly": again[0][1] == again[1][1],
+            "identity": provider.identity.as_dict(),
+        }
+    finally:
+        provider.close()
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        out.print(f"{key:16} {value}", markup=False)
+
+
+def print_json(value: object) -> None:
+    """JSON on stdout, never wrapped."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _report(result: Result, folder: Path | None, as_json: bool) -> None:
+    summary = result.summary()
+    if folder is not None:
+        summary["saved"] = str(result.save(folder / f"{result.run.name}.jsonl"))
+    if as_json:
+        print_json(summary | {"rows": list(result.rows())})
+        return
+    for key, value in summary.items():
+        if value is not None:
+            out.print(f"{key:14} {value}", markup=False)
+
+
+def _assignments(texts: list[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write NAME=VALUE")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def _environment() -> dict[str, object]:
+    """`ELICIT_SEED` and the like; names of other use are left alone."""
+    names = {f"ELICIT_{name.upper()}": name for name in setting_types()}
+    return {names[key]: value for key, value in os.environ.items() if key in names}
+
+
+def _terminated(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; exit codes are those of the README."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except ElicitError as error:
+        notes.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        notes.print("interrupted; `elicit runs` shows what can be resumed")
+        sys.exit(130)
