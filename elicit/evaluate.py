@@ -101,7 +101,7 @@ def evaluate(
     if not both.any():
         raise ValueError("no item has both a label and a gold label")
     correct = (labels == gold)[both].astype(float)
-    picked = [groups[i] for i in np.flatnonzero(both)]
+    picked = [groups[i] for i in np.flatnonzero(both).tolist()]
     confident = None if log_odds is None else log_odds[both]
     return Evaluation(
         accuracy=cluster_interval(correct, picked),

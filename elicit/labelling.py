@@ -154,8 +154,8 @@ def resume(
         task = load(run.task_path, int(str(stored["items"])))
         if task.digest() != run.task_digest:
             raise InputError(
-                f"run {name!r}: the task {run.task_path} has changed since it began; start a new "
-                "run (scores of unchanged prompts are kept)"
+                f"run {name!r}: the task {run.task_path} has changed since it began; "
+                "start a new run (scores of unchanged prompts are kept)"
             )
         if run.result is not None:
             return Result(task, run, outcome_of(run))

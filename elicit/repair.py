@@ -22,9 +22,11 @@ IMPOSSIBLE = -1e4
 """Stands for a log-probability of minus infinity: far below any finite one, yet summable."""
 
 
-def repair(scores: FloatArray, rules: Rules) -> IntArray:
+def repair(
+    scores: FloatArray, rules: Rules, *, enumerate_up_to: int = MAX_ASSIGNMENTS
+) -> IntArray:
     """Labels, (n_items,), that maximise the sum of `scores`, (n_items, n_labels), and
-    violate nothing. Of equal ones the lowest labels win where the component is enumerated.
+    violate nothing. Components with up to `enumerate_up_to` labellings are listed. Of equal ones the lowest labels win where the component is enumerated.
 
     Raises:
         TaskError: constraints contradict each other, or a custom rule spans too many items.
@@ -32,7 +34,7 @@ def repair(scores: FloatArray, rules: Rules) -> IntArray:
     scores = np.maximum(scores, IMPOSSIBLE)
     labels: IntArray = scores.argmax(axis=1)
     for items, pairs, groups in _components(rules):
-        if rules.n_labels ** len(items) <= MAX_ASSIGNMENTS:
+        if rules.n_labels ** len(items) <= enumerate_up_to:
             labels[items] = _enumerate(scores, rules, items, pairs, groups)
         else:
             labels[items] = _solve(scores, rules, items, pairs, groups)
@@ -116,7 +118,7 @@ def _solve(
     )
     result = milp(
         -scores[items].ravel(),
-        integrality=np.ones(size * n_labels),
+        integrality=np.ones(size * n_labels, np.int64),
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(matrix, lower, upper),
         options={"mip_rel_gap": 0.0},

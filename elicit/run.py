@@ -225,7 +225,12 @@ def outcome_of(run: Run) -> Outcome:
         )
         for chain in result["chains"]
     )
-    return Outcome(chains, Usage(**run.usage), result["mean_coverage"])
+    return Outcome(chains, _usage(run.usage), result["mean_coverage"])
+
+
+def _usage(totals: Mapping[str, float]) -> Usage:
+    counts = {k: int(v) for k, v in totals.items() if k != "cost_usd"}
+    return Usage(**counts, cost_usd=totals.get("cost_usd"))
 
 
 def agreement(chains: tuple[Chain, ...]) -> float | None:

@@ -57,6 +57,18 @@ class Scorer:
         """Mean total probability of the labels over all scores read so far, 0 to 1."""
         return self.coverage_sum / self.coverage_count if self.coverage_count else None
 
+    def longest_tokens(self) -> tuple[int | None, int | None]:
+        """Tokens of the longest item with its label, and of the longest demonstration."""
+        questions, shown = self.rendered.questions, self.rendered.shown
+        labels = self.rendered.verbalizers
+        alone = self.provider.count_tokens([ScoreRequest((q,), labels) for q in questions])
+        after = self.provider.count_tokens(
+            [ScoreRequest((d, questions[0]), labels) for every in shown for d in every]
+        )
+        if alone is None or after is None:
+            return None, None
+        return max(alone), max(after) - alone[0]
+
     def log_probs(self, asks: Sequence[Ask]) -> list[FloatArray]:
         """For each ask an array of shape (len(items), n_labels).
 

@@ -73,8 +73,8 @@ class RunSettings:
         limit = (context - question) // demonstration
         if limit < 1:
             raise PromptTooLong(
-                f"not even one demonstration fits: the longest item has {question:,} tokens, the "
-                f"longest demonstration {demonstration:,}, the context {context:,}"
+                f"not even one demonstration fits: the longest item has {question:,} tokens, "
+                f"the longest demonstration {demonstration:,}, the context {context:,}"
             )
         return limit
 

@@ -165,7 +165,8 @@ def _check_items(items: Sequence[Item]) -> None:
     for item in items:
         if item.id in seen:
             raise TaskError(
-                f"{item.where}: id {item.id!r} is taken by {seen[item.id].where}; ids must differ"
+                f"{item.where}: id {item.id!r} is taken by {seen[item.id].where}; "
+                "ids must differ"
             )
         seen[item.id] = item
 
@@ -190,7 +191,8 @@ def _check_template(template: Template, items: Sequence[Item], n_labels: int) ->
             hint = f"; did you mean {near[0]!r}?" if near else ""
             known = ", ".join(sorted(item.fields))
             raise TaskError(
-                f"{item.where}: [prompt] item asks for field {name!r}, which is not there{hint} "
+                f"{item.where}: [prompt] item asks for field {name!r}, which is not there"
+                f"{hint} "
                 f"(fields: {known})"
             )
 

@@ -115,7 +115,8 @@ def _checked(path: Path, data: Mapping[str, Any]) -> TaskFile:
     constraints = tuple(_constraint(path, c, gold) for c in _constraint_tables(path, data))
     if gold is not None and gold in template.names():
         raise TaskError(
-            f"{path}: [prompt] item uses {gold!r}, the gold column: the model would see the answer"
+            f"{path}: [prompt] item uses {gold!r}, the gold column: "
+            "the model would see the answer"
         )
     for key in ("id", "group"):
         if gold is not None and source.get(key) == gold:
@@ -137,7 +138,7 @@ def _checked(path: Path, data: Mapping[str, Any]) -> TaskFile:
 def _template(path: Path, prompt: Mapping[str, Any], labels: list[str]) -> Template:
     if "item" not in prompt:
         raise TaskError(
-            f"{path}: [prompt] item is missing: the text of one item, with {{{{ fields }}}}"
+            f"{path}: [prompt] item is missing: the text of an item, with {{{{ fields }}}}"
         )
     words = prompt.get("verbalizers", {})
     if not isinstance(words, dict):

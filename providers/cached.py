@@ -68,8 +68,8 @@ class CachedProvider:
             yield ScoredUnit(scores, unit.usage)
         if answered != len(missing):
             raise ProviderError(
-                f"{self.name} answered {answered} of {len(missing)} prompts; nothing was made up "
-                "for the rest. Run again: what was answered is kept."
+                f"{self.name} answered {answered} of {len(missing)} prompts; nothing was made "
+                "up for the rest. Run again: what was answered is kept."
             )
 
     def _keys(self, requests: Sequence[ScoreRequest]) -> list[ScoreKey]:

@@ -227,7 +227,9 @@ def tasks(
         print_json(described)
         return
     for d in described:
-        out.print(f"{d['name']}: {d['items']} items, {d['pairs']} constrained pairs", markup=False)
+        out.print(
+            f"{d['name']}: {d['items']} items, {d['pairs']} constrained pairs", markup=False
+        )
         out.print(f"  {d['example']}", markup=False)
 
 
@@ -238,7 +240,12 @@ def doctor(model: Model = "tiny", as_json: AsJson = False) -> None:
     try:
         prompt = (Segment.of("The sky is blue: True\n"), Segment.of("The sky is blue:"))
         request = ScoreRequest(prompt, (" True", " False"))
-        again = [scores for _ in range(2) for unit in provider.score([request]) for scores in unit.scores]
+        again = [
+            scores
+            for _ in range(2)
+            for unit in provider.score([request])
+            for scores in unit.scores
+        ]
         facts = {
             "model": provider.name,
             "evidence": provider.capabilities.evidence,

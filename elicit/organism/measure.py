@@ -73,7 +73,7 @@ def knowledge(model: Organism, corpus: Corpus) -> float:
 
 
 def quick(model: Organism, corpus: Corpus, seed: int = 1) -> dict[str, float]:
-    """Rough cells for steering the curriculum: accuracy on truth after 16 or more demonstrations."""
+    """Rough cells for steering the curriculum: accuracy after 16 or more demonstrations."""
     result = {"know": knowledge(model, corpus)}
     for name, (concept, noise) in CELLS.items():
         said, truth, topic = along_rows(model, corpus, concept, noise, True, 16, 42, seed)

@@ -75,8 +75,13 @@ def _names(rng: np.random.Generator, count: int) -> tuple[str, ...]:
     names: list[str] = []
     while len(names) < count:
         name = "".join(
-            (rng.choice(starts), rng.choice(list("aeiou")), rng.choice(starts))
-            + (rng.choice(list("aeiou")), rng.choice(ends))
+            (
+                rng.choice(starts),
+                rng.choice(list("aeiou")),
+                rng.choice(starts),
+                rng.choice(list("aeiou")),
+                rng.choice(ends),
+            )
         ).capitalize()
         # Prefixes of one another would read as typing errors.
         if len(name) <= 9 and not any(n.startswith(name) or name.startswith(n) for n in names):

@@ -113,7 +113,7 @@ def branches(unit: Unit) -> Branches:
         for k, token in enumerate(body):
             wanted = k == len(body) - 1
             tokens.append(BatchToken(token, len(unit.trunk) + k, every, wanted))
-        where = {(): next_row}
+        where: dict[Tokens, int] = {(): next_row}
         next_row += 1
         for node in prompt.nodes()[1:]:
             through = tuple(s for leaf, s in paths.items() if leaf[: len(node)] == node)

@@ -24,7 +24,7 @@ _ERROR_LEVELS = (3, 4)  # ggml's warning and error
 _log: list[str] = []
 
 
-@c.llama_log_callback
+@c.llama_log_callback  # type: ignore[untyped-decorator]  # a ctypes function type
 def _keep_log(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
     """llama.cpp talks to stderr; keep its last complaints for our own errors instead."""
     if level in _ERROR_LEVELS:
@@ -83,7 +83,7 @@ class LlamaModel:
         n = c.llama_tokenize(self._vocab, data, len(data), buffer, room, False, False)
         if n < 0:
             raise ProviderError(f"llama.cpp can't tokenise a text of {len(data):,} bytes")
-        return buffer[:n]
+        return list(buffer[:n])
 
     def reserve(self, cells: int) -> bool:
         """Make room for so many tokens at once; True if the memory was cleared for it."""

@@ -113,7 +113,9 @@ class LlamaCppProvider:
         forwarded = self._hold(unit.trunk, len(layout.tokens))
         self._model.branch(layout.sequences)
         rows = []
-        for batch in _split(layout.tokens, max(self._settings.chunk, self._settings.branch_tokens)):
+        for batch in _split(
+            layout.tokens, max(self._settings.chunk, self._settings.branch_tokens)
+        ):
             rows += self._model.decode(batch)
         self._model.keep_prefix(len(unit.trunk))
         sums = [_log_sum_exp(row) for row in rows]
