@@ -26,7 +26,10 @@ def repair(
     scores: FloatArray, rules: Rules, *, enumerate_up_to: int = MAX_ASSIGNMENTS
 ) -> IntArray:
     """Labels, (n_items,), that maximise the sum of `scores`, (n_items, n_labels), and
-    violate nothing. Components with up to `enumerate_up_to` labellings are listed. Of equal ones the lowest labels win where the component is enumerated.
+    violate nothing.
+
+    Components with up to `enumerate_up_to` labellings are listed; of equal ones the lowest
+    labels win there.
 
     Raises:
         TaskError: constraints contradict each other, or a custom rule spans too many items.

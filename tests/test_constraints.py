@@ -81,9 +81,7 @@ def test_related_items_share_a_cluster() -> None:
     assert rules.related_to(np.array([True, False, False])).tolist() == [True, False, True]
 
 
-def brute_force(
-    scores: np.ndarray[tuple[int, ...], np.dtype[np.float64]], rules: Rules
-) -> float:
+def brute_force(scores: FloatArray, rules: Rules) -> float:
     n, k = scores.shape
     good = [o for o in product(range(k), repeat=n) if rules.count(np.array(o)) == 0]
     return max(float(scores[np.arange(n), list(o)].sum()) for o in good)
