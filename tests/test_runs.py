@@ -189,7 +189,8 @@ def test_a_killed_run_goes_on_from_a_whole_checkpoint(
         state = runs.load_checkpoint(run.id, 0)
         assert isinstance(state, str)
         last = int(state)
-    assert last - int([*seen, *printed.split()][-1]) in (0, 1)
+    # What was said was committed; the pipe may hold back the last lines of a dead process.
+    assert last >= int([*seen, *printed.split()][-1])
     assert runs.trace(run.id, 0) == [(n, n / 7) for n in range(last + 1)]
 
 

@@ -37,8 +37,9 @@ app = typer.Typer(
 )
 app.add_typer(cache_commands.app, name="cache")
 
-out = Console()
-notes = Console(stderr=True)
+# Data may hold ":x:" and brackets; they are text, not marks.
+out = Console(emoji=False)
+notes = Console(stderr=True, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Cache = Annotated[
