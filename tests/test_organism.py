@@ -17,9 +17,9 @@ from elicit.organism.embedded_tasks import write_tasks
 from elicit.organism.vocabulary import make_vocabulary
 from elicit.organism.world import make_world
 from elicit.providers.base import ScoreRequest, Segment
-from elicit.providers.llama_cpp import LlamaCppProvider
 from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.providers.llama_cpp.settings import LlamaSettings
+from elicit.providers.registry import open_model
 from elicit.task_file import load_task
 
 FOLDER = Path(str(files("elicit.organism")))
@@ -33,7 +33,7 @@ def test_label_log_probabilities_equal_the_training_code_s() -> None:
     labels = tuple(reference["labels"])
     asked = [ScoreRequest((Segment.of(text),), labels) for text in reference["prompts"]]
     assert len(asked) == 500
-    provider = LlamaCppProvider(GGUF)
+    provider = open_model("tiny")
     ours = np.empty((500, 2))
     for unit in provider.score(asked):
         for index, scores in unit.scores:
@@ -80,7 +80,10 @@ def test_held_out_facts_are_never_labelled_in_training() -> None:
 
 
 def test_one_claim_of_each_group_is_true() -> None:
-    rows = [json.loads(line) for line in (FOLDER / "tasks" / "claims.jsonl").open("rb")]
+    rows = [
+        json.loads(line)
+        for line in (FOLDER / "tasks" / "claims.jsonl").read_text().splitlines()
+    ]
     true: dict[str, int] = {}
     for row in rows:
         true[row["subject"]] = true.get(row["subject"], 0) + row["label"]
