@@ -89,6 +89,12 @@ class Rules:
             -1, n_labels, n_labels
         )
         self.groups = tuple(groups)
+        self._custom = [g for g in groups if g.at_least_one is None]
+        self._at_least_one = [g for g in groups if g.at_least_one is not None]
+        sizes = [len(g.items) for g in self._at_least_one]
+        self._flat = np.array([i for g in self._at_least_one for i in g.items], np.int64)
+        self._wanted = np.repeat([g.at_least_one or 0 for g in self._at_least_one], sizes)
+        self._starts = np.cumsum([0, *sizes[:-1]]) if sizes else np.empty(0, np.int64)
         self._pair_index = {pair: i for i, pair in enumerate(pairs)}
         kept = [c for c in clusters if len(c) > 1]
         rows = np.repeat(np.arange(len(kept)), [len(c) for c in kept])
@@ -103,7 +109,12 @@ class Rules:
 
     def _broken_groups(self, labels: IntArray) -> list[GroupRule]:
         broken = []
-        for group in self.groups:
+        if self._at_least_one:
+            given_flat = labels[self._flat]
+            fine = (given_flat == self._wanted) | (given_flat == UNLABELLED)
+            without = ~np.logical_or.reduceat(fine, self._starts)
+            broken = [self._at_least_one[i] for i in np.flatnonzero(without)]
+        for group in self._custom:
             given = tuple(labels[list(group.items)].tolist())
             if UNLABELLED not in given and not group.holds(given):
                 broken.append(group)

@@ -83,7 +83,7 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     if n < 2:
         return Estimate(mean, 0.0, 1.0, n, n)
     half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return Estimate(mean, mean - half, mean + half, n, n)
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n, n)
 
 
 def evaluate(

@@ -164,11 +164,15 @@ def _repair(
     A pair is drawn, every consistent assignment of it is tried, and the best replaces the
     labelling if U rises. It ends early where nothing is inconsistent any more.
     """
+    tried: set[tuple[int, ...]] = set()
     for _ in range(problem.settings.repairs):
         violations = problem.rules.violations(labelling.labels)
         if not violations:
             break
         items = violations[int(rng.integers(len(violations)))]
+        if items in tried:  # drawn again and nothing has changed since: as fruitless as then
+            continue
+        tried.add(items)
         candidates = [
             labelling.updated(dict(zip(items, labels, strict=True)))
             for labels in problem.rules.consistent_assignments(items, labelling.labels)
@@ -177,6 +181,7 @@ def _repair(
         best = max(range(len(values)), key=lambda i: values[i].objective, default=None)
         if best is not None and values[best].objective > value.objective:
             labelling, value = candidates[best], values[best]
+            tried.clear()
     return labelling, value
 
 
