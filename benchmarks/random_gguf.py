@@ -80,9 +80,7 @@ def tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
-def _random(
-    rng: np.random.Generator, name: str, size: tuple[int, ...]
-) -> NDArray[np.float32]:
+def _random(rng: np.random.Generator, name: str, size: tuple[int, ...]) -> NDArray[np.float32]:
     if "norm" in name:
         return np.ones(size, np.float32)
     scale = 0.02 if len(size) == 1 or "embd" in name else size[-1] ** -0.5

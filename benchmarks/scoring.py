@@ -1,0 +1,208 @@
+"""Scoring speed against its peers, on one GGUF and one set of prompts, in one run.
+
+    python benchmarks/scoring.py MODEL.gguf --data ../shared/data --shots 16 --items 32
+
+Peers that forward every prompt whole are timed on `--sample` prompts and scaled by their
+number; the table says so. Each is asked for the first label's log-probability after the
+prompt. The flat rate is the same number of tokens in batches of 512, output rows aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+
+from elicit.providers.base import ScoreRequest
+from elicit.providers.llama_cpp import LlamaCppProvider, LlamaSettings
+from elicit.providers.llama_cpp.batch import BatchToken
+from elicit.providers.llama_cpp.model import LlamaModel
+from elicit.task import Task
+
+PORT = 8765
+TEMPLATE = "Question: {{ question }}\nSolution: {{ solution }}\nIs the solution correct?"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender. Seconds and tokens are for all prompts, scaled where sampled."""
+
+    name: str
+    seconds: float
+    forwarded_tokens: float
+    sampled: int
+
+
+def requests(data: Path, shots: int, items: int) -> list[ScoreRequest]:
+    path = data / "gsm8k_verification.jsonl"
+    if not path.exists():
+        sys.exit(f"error: {path}: not there; give the folder with --data")
+    rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+    chosen = np.random.default_rng(0).permutation(len(rows))[: shots + items]
+    fields = [{k: rows[i][k] for k in ("question", "solution")} for i in chosen]
+    rendered = Task(labels=[" no", " yes"], items=fields, template=TEMPLATE).render()
+    shown = rendered.demonstrations(np.arange(shots), np.arange(shots) % 2)
+    return [
+        ScoreRequest((*shown, question), rendered.verbalizers)
+        for question in rendered.questions[shots:]
+    ]
+
+
+def text(request: ScoreRequest) -> str:
+    return "".join(segment.text for segment in request.prompt)
+
+
+def ours(path: Path, asked: list[ScoreRequest], settings: LlamaSettings) -> Row:
+    with closing(LlamaCppProvider(path, settings=settings)) as provider:
+        start = time.perf_counter()
+        units = list(provider.score(asked))
+        seconds = time.perf_counter() - start
+    return Row("elicit", seconds, sum(u.usage.forwarded_tokens for u in units), len(asked))
+
+
+def sampled(name: str, asked: list[ScoreRequest], count: int, one: Callable[[str], int]) -> Row:
+    """Time `one(prompt) -> tokens forwarded` on the first `count` prompts and scale."""
+    chosen = asked[:count]
+    start = time.perf_counter()
+    tokens = sum(one(text(request)) for request in chosen)
+    factor = len(asked) / len(chosen)
+    return Row(name, (time.perf_counter() - start) * factor, tokens * factor, len(chosen))
+
+
+def create_completion(path: Path, asked: list[ScoreRequest], count: int, context: int) -> Row:
+    with closing(
+        llama_cpp.Llama(str(path), n_ctx=context, logits_all=True, verbose=False, n_batch=512)
+    ) as llm:
+
+        def one(prompt: str) -> int:
+            llm.reset()
+            answer = llm.create_completion(prompt, max_tokens=1, logprobs=5, temperature=0)
+            return int(answer["usage"]["prompt_tokens"])
+
+        return sampled("create_completion(logprobs)", asked, count, one)
+
+
+def one_by_one(path: Path, asked: list[ScoreRequest], count: int, context: int) -> Row:
+    with closing(llama_cpp.Llama(str(path), n_ctx=context, verbose=False, n_batch=512)) as llm:
+
+        def one(prompt: str) -> int:
+            llm.reset()
+            tokens = llm.tokenize(prompt.encode())
+            llm.eval(tokens)
+            return len(tokens)
+
+        return sampled("each prompt decoded whole", asked, count, one)
+
+
+def server(path: Path, asked: list[ScoreRequest], count: int, context: int) -> Row:
+    """`python -m llama_cpp.server` with its prompt cache; the first prompt warms it."""
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path)]
+    command += ["--host", "127.0.0.1", "--port", str(PORT), "--n_ctx", str(context)]
+    command += ["--logits_all", "true", "--n_batch", "512"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait()
+
+        def one(prompt: str) -> int:
+            body = {"prompt": prompt, "max_tokens": 1, "logprobs": 5, "temperature": 0}
+            answer = _post("/v1/completions", body)
+            usage = answer["usage"]
+            return int(usage["prompt_tokens"])
+
+        one(text(asked[-1]))
+        row = sampled("llama_cpp.server, prompt kept", asked, count, one)
+        # Its own count is of prompt tokens; how many it reused it does not say.
+        return Row(row.name, row.seconds, float("nan"), row.sampled)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _post(route: str, body: dict[str, object]) -> dict[str, dict[str, int]]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}{route}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=900) as response:
+        found: dict[str, dict[str, int]] = json.load(response)
+    return found
+
+
+def _wait() -> None:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/v1/models", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    sys.exit("error: llama_cpp.server did not start; pip install 'llama-cpp-python[server]'")
+
+
+def flat(path: Path, tokens: int = 2048, batch: int = 512) -> float:
+    """Tokens a second of prompt processing with no output, as llama-bench measures pp512."""
+    with closing(LlamaModel(path, LlamaSettings(branch_tokens=batch), None)) as model:
+        model.reserve(batch)
+        rng = np.random.default_rng(0)
+        seconds = 0.0
+        for number in range(tokens // batch + 1):
+            model.keep_prefix(0)
+            ids = rng.integers(0, model.n_vocab, batch).tolist()
+            lot = [BatchToken(t, i, (0,), i == batch - 1) for i, t in enumerate(ids)]
+            start = time.perf_counter()
+            model.decode(lot)
+            if number:  # the first warms up
+                seconds += time.perf_counter() - start
+    return tokens / seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--shots", type=int, default=16)
+    parser.add_argument("--items", type=int, default=32)
+    parser.add_argument("--sample", type=int, default=2)
+    parser.add_argument("--flash", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    a = parser.parse_args()
+    asked = requests(a.data, a.shots, a.items)
+    settings = LlamaSettings(flash_attention=a.flash)
+    rate = flat(a.model)
+    mine = ours(a.model, asked, settings)
+    with closing(LlamaCppProvider(a.model)) as provider:
+        lengths = provider.count_tokens(asked) or []
+    context = (max(lengths) // 512 + 2) * 512
+    rows = [mine, *(f(a.model, asked, a.sample, context) for f in (one_by_one, server))]
+    rows.append(create_completion(a.model, asked, a.sample, context))
+    rows.append(
+        Row("flat rate, our tokens", mine.forwarded_tokens / rate, mine.forwarded_tokens, 0)
+    )
+    if a.json:
+        print(json.dumps({"flat_tokens_per_second": rate, "rows": [asdict(r) for r in rows]}))
+        return
+    print(f"{a.model.name}: {len(asked)} prompts of {int(np.mean(lengths)):,} tokens, ", end="")
+    print(f"{os.cpu_count()} cores, flat rate {rate:.1f} tokens/s")
+    print("| | seconds | forwarded tokens | against elicit | timed prompts |")
+    print("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        ratio = row.seconds / mine.seconds
+        print(
+            f"| {row.name} | {row.seconds:.1f} | {row.forwarded_tokens:,.0f} | {ratio:.2f} "
+            f"| {row.sampled or ''} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
