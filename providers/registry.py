@@ -42,10 +42,10 @@ def _llama_cpp(rest: str, name: str | None = None, **settings: Any) -> Provider:
 def _tiny(rest: str) -> Provider:
     if rest:
         raise ModelError("the embedded model is called tiny, with nothing after it")
-    # In half precision its keys and values cost up to 0.05 nats against the training code,
-    # in single 0.0002 (tests/test_organism.py).
+    # Flash attention or half-precision keys cost up to 0.05 nats against the training code,
+    # plain attention in single precision 0.0002 (tests/test_organism.py).
     path = str(files("elicit.organism") / "organism.gguf")
-    return _llama_cpp(path, name="tiny", kv_type="f32")
+    return _llama_cpp(path, name="tiny", kv_type="f32", flash_attention=False)
 
 
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -76,17 +77,24 @@ def test_equals_prompts_evaluated_alone(
         assert np.allclose(ours[:, column], reference(texts, label), atol=0.01)
 
 
-def test_numbers_do_not_depend_on_what_was_asked_before(provider: LlamaCppProvider) -> None:
+@pytest.mark.parametrize("flash", [True, False])
+@pytest.mark.parametrize("kv_type", ["f16", "f32"])
+def test_numbers_do_not_depend_on_what_was_asked_before(
+    flash: bool, kv_type: Literal["f16", "f32"]
+) -> None:
+    settings = LlamaSettings(flash_attention=flash, kv_type=kv_type)
+    provider = LlamaCppProvider(ORGANISM, settings=settings)
     asked = requests(40, range(30))
     fresh = scores(provider, asked)
     histories = (requests(3, range(5)), requests(60, range(9)), requests(40, range(7), flip=1))
     for before in histories:
         scores(provider, before)
         assert scores(provider, asked) == fresh
-    other = LlamaCppProvider(ORGANISM)
+    other = LlamaCppProvider(ORGANISM, settings=settings)
     scores(other, requests(12, range(50)))
     assert scores(other, asked) == fresh
     other.close()
+    provider.close()
 
 
 def test_leaving_out_whole_units_leaves_the_others_as_they_are() -> None:

@@ -25,13 +25,13 @@ class LlamaSettings:
     chunk: int = 128
     """Tokens of demonstrations decoded at once; what a changed demonstration re-decodes at
     least."""
-    branch_tokens: int = 512
+    branch_tokens: int = 1024
     """Tokens of items decoded in one unit, at most (a longer single item is its own unit)."""
     sequences: int = 128
     """Items, or paths through multi-token labels, in one unit; llama.cpp allows 255."""
     threads: int = 0
     """0 stands for the cores this process may use."""
-    flash_attention: bool = False
+    flash_attention: bool = True
     kv_type: Literal["f16", "f32", "q8_0"] = "f16"
     gpu_layers: int = 0
     mode: Literal["shared", "single"] = "shared"
