@@ -6,9 +6,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 from elicit.cache.errors import InputError
 from elicit.cache.location import default_path
@@ -22,6 +24,9 @@ from elicit.run import Outcome, Progress, agreement, drive, outcome_of
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve, settings_from
 from elicit.task import Task
+
+CachePath = str | Path | Literal[False] | None
+"""A store's file; None for the default one, False for none that outlasts the call."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,15 @@ class Result:
 
 
 @contextmanager
-def open_store(path: str | Path | None) -> Iterator[ScoreStore]:
-    """The store at `path`, or where `ELICIT_CACHE` or the default says."""
-    with closing(ScoreStore(Path(path) if path is not None else default_path())) as store:
-        yield store
+def open_store(path: CachePath) -> Iterator[ScoreStore]:
+    """The store at `path` or the default place; if False, one that is deleted at the end."""
+    with ExitStack() as stack:
+        if path is False:
+            folder = stack.enter_context(TemporaryDirectory(prefix="elicit-"))
+            place = Path(folder) / "scores.db"
+        else:
+            place = Path(path) if path is not None else default_path()
+        yield stack.enter_context(closing(ScoreStore(place)))
 
 
 @contextmanager
@@ -102,7 +112,7 @@ def label(
     *,
     seed: int | None = None,
     name: str | None = None,
-    cache: str | Path | None = None,
+    cache: CachePath = None,
     max_tokens: int | None = None,
     task_path: str = "",
     settings: RunSettings | None = None,
@@ -111,7 +121,8 @@ def label(
 ) -> Result:
     """Find the labels that the model itself finds mutually predictable and consistent.
 
-    `options` are the settings of `elicit run`, by name. `settings` replaces them all.
+    `options` are the settings of `elicit run`, by name. `settings` replaces them all. With
+    `cache=False` nothing is kept: no score is read or stored, and the run can't be resumed.
 
     Raises:
         ElicitError: bad input, a model that can't answer, or a budget reached; see its text.

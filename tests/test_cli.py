@@ -43,6 +43,18 @@ def elicit(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_without_a_store_a_damaged_one_is_neither_read_nor_written(tmp_path: Path) -> None:
+    cache = tmp_path / "e.db"
+    cache.write_bytes(b"not a database" * 100)
+    arguments = ("run", "claims", "--limit", "16", "--json")
+    assert elicit(*arguments, cache=cache).returncode == 2
+    found = elicit(*arguments, "--no-cache", cache=cache)
+    assert found.returncode == 0, found.stderr
+    assert len(json.loads(found.stdout)["rows"]) == 16
+    assert [p.name for p in tmp_path.iterdir()] == ["e.db"]
+    assert cache.read_bytes() == b"not a database" * 100
+
+
 def test_run_eval_and_a_second_run_from_the_cache(tmp_path: Path) -> None:
     cache = tmp_path / "e.db"
     first = elicit("run", "claims", "--limit", "32", "--name", "a", "--json", cache=cache)

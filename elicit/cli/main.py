@@ -107,6 +107,9 @@ def run(
         bool, typer.Option("--show-settings", help="Print settings and their origin, and stop.")
     ] = False,
     cache: Cache = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Open no store: nothing is read or kept.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Label a task. What is interrupted goes on with `elicit resume`."""
@@ -130,7 +133,7 @@ def run(
             loaded,
             model,
             name=name,
-            cache=cache,
+            cache=False if no_cache else cache,
             max_tokens=max_tokens,
             task_path=path,
             settings=resolved.settings,
