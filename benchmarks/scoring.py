@@ -4,7 +4,7 @@
 
 Peers that forward every prompt whole are timed on `--sample` prompts and scaled by their
 number; the table says so. Each is asked for the first label's log-probability after the
-prompt. The flat rate is the same number of tokens in batches of 512, output rows aside.
+prompt. Flat rows: our number of tokens at the rate of one long sequence, output rows aside.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def text(request: ScoreRequest) -> str:
     return "".join(segment.text for segment in request.prompt)
 
 
-def ours(path: Path, asked: list[ScoreRequest], settings: LlamaSettings) -> Row:
-    with closing(LlamaCppProvider(path, settings=settings)) as provider:
+def ours(path: Path, asked: list[ScoreRequest]) -> Row:
+    with closing(LlamaCppProvider(path)) as provider:
         start = time.perf_counter()
         units = list(provider.score(asked))
         seconds = time.perf_counter() - start
@@ -105,11 +105,12 @@ def one_by_one(path: Path, asked: list[ScoreRequest], count: int, context: int) 
         return sampled("each prompt decoded whole", asked, count, one)
 
 
-def server(path: Path, asked: list[ScoreRequest], count: int, context: int) -> Row:
+def server(path: Path, asked: list[ScoreRequest], count: int, context: int, flash: bool) -> Row:
     """`python -m llama_cpp.server` with its prompt cache; the first prompt warms it."""
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path)]
     command += ["--host", "127.0.0.1", "--port", str(PORT), "--n_ctx", str(context)]
     command += ["--logits_all", "true", "--n_batch", "512"]
+    command += ["--flash_attn", str(flash).lower()]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait()
@@ -121,7 +122,8 @@ def server(path: Path, asked: list[ScoreRequest], count: int, context: int) -> R
             return int(usage["prompt_tokens"])
 
         one(text(asked[-1]))
-        row = sampled("llama_cpp.server, prompt kept", asked, count, one)
+        name = "llama_cpp.server, prompt kept" + (", flash attention" if flash else "")
+        row = sampled(name, asked, count, one)
         # Its own count is of prompt tokens; how many it reused it does not say.
         return Row(row.name, row.seconds, float("nan"), row.sampled)
     finally:
@@ -150,21 +152,23 @@ def _wait() -> None:
     sys.exit("error: llama_cpp.server did not start; pip install 'llama-cpp-python[server]'")
 
 
-def flat(path: Path, tokens: int = 2048, batch: int = 512) -> float:
-    """Tokens a second of prompt processing with no output, as llama-bench measures pp512."""
+def flat(path: Path, depth: int, tokens: int = 2048, batch: int = 512) -> float:
+    """Tokens a second of one sequence up to `depth`; 512 is what llama-bench calls pp512."""
     with closing(LlamaModel(path, LlamaSettings(branch_tokens=batch), None)) as model:
-        model.reserve(batch)
+        model.reserve(depth)
         rng = np.random.default_rng(0)
-        seconds = 0.0
-        for number in range(tokens // batch + 1):
-            model.keep_prefix(0)
+        seconds, done = 0.0, -batch  # the first batch warms up
+        while done < max(tokens, depth):
+            at = max(done, 0) % depth
+            model.keep_prefix(at)
             ids = rng.integers(0, model.n_vocab, batch).tolist()
-            lot = [BatchToken(t, i, (0,), i == batch - 1) for i, t in enumerate(ids)]
+            lot = [BatchToken(t, at + i, (0,), i == batch - 1) for i, t in enumerate(ids)]
             start = time.perf_counter()
             model.decode(lot)
-            if number:  # the first warms up
+            if done >= 0:
                 seconds += time.perf_counter() - start
-    return tokens / seconds
+            done += batch
+    return done / seconds
 
 
 def main() -> None:
@@ -174,23 +178,24 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--sample", type=int, default=2)
-    parser.add_argument("--flash", action="store_true")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     asked = requests(a.data, a.shots, a.items)
-    settings = LlamaSettings(flash_attention=a.flash)
-    rate = flat(a.model)
-    mine = ours(a.model, asked, settings)
+    mine = ours(a.model, asked)
     with closing(LlamaCppProvider(a.model)) as provider:
         lengths = provider.count_tokens(asked) or []
     context = (max(lengths) // 512 + 2) * 512
-    rows = [mine, *(f(a.model, asked, a.sample, context) for f in (one_by_one, server))]
+    rate, deep = flat(a.model, 512), flat(a.model, context // 512 * 512)
+    rows = [mine]
+    for name, flat_rate in (("in batches of 512", rate), ("at this depth", deep)):
+        seconds = mine.forwarded_tokens / flat_rate
+        rows.append(Row(f"our tokens flat, {name}", seconds, mine.forwarded_tokens, 0))
+    rows.append(one_by_one(a.model, asked, a.sample, context))
+    rows += [server(a.model, asked, a.sample * 4, context, flash) for flash in (False, True)]
     rows.append(create_completion(a.model, asked, a.sample, context))
-    rows.append(
-        Row("flat rate, our tokens", mine.forwarded_tokens / rate, mine.forwarded_tokens, 0)
-    )
     if a.json:
-        print(json.dumps({"flat_tokens_per_second": rate, "rows": [asdict(r) for r in rows]}))
+        rates = {"flat_tokens_per_second": rate, "flat_at_depth": deep}
+        print(json.dumps(rates | {"rows": [asdict(r) for r in rows]}))
         return
     print(f"{a.model.name}: {len(asked)} prompts of {int(np.mean(lengths)):,} tokens, ", end="")
     print(f"{os.cpu_count()} cores, flat rate {rate:.1f} tokens/s")
