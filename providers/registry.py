@@ -24,19 +24,37 @@ def _llama_cpp(rest: str, name: str | None = None, **settings: Any) -> Provider:
         raise ModelError(
             "local models need llama-cpp-python: pip install 'elicit-lm[local]'"
         ) from error
-    if rest.startswith("hf:"):
-        raise ModelError("llama-cpp:hf: is not built yet; fetch the file and name its path")
     path, _, adapter = rest.partition(".gguf+")
     if adapter:
         path += ".gguf"
     if not path:
         raise ModelError("llama-cpp: name a file, as in llama-cpp:model.gguf")
     return LlamaCppProvider(
-        Path(path).expanduser(),
-        adapter=Path(adapter).expanduser() if adapter else None,
+        _gguf_file(path),
+        adapter=_gguf_file(adapter) if adapter else None,
         settings=LlamaSettings(**settings),
-        name=name,
+        name=name or f"llama-cpp:{rest}",
     )
+
+
+def _gguf_file(name: str) -> Path:
+    """A path, or `hf:ORG/REPO/FILE.gguf`, which is fetched once into the Hub's cache."""
+    if not name.startswith("hf:"):
+        return Path(name).expanduser()
+    parts = name.removeprefix("hf:").split("/", 2)
+    if len(parts) != 3 or not all(parts):
+        raise ModelError(f"{name}: write hf:ORG/REPO/FILE.gguf")
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HFValidationError
+    except ImportError as error:
+        raise ModelError(
+            f"{name}: needs the huggingface_hub package: pip install 'elicit-lm[hf]'"
+        ) from error
+    try:
+        return Path(hf_hub_download(repo_id="/".join(parts[:2]), filename=parts[2]))
+    except (OSError, HFValidationError) as error:
+        raise ModelError(f"{name}: {str(error).splitlines()[0]}") from error
 
 
 def _tiny(rest: str) -> Provider:

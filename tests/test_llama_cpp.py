@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -184,3 +186,43 @@ def test_closing_twice_is_once() -> None:
     opened = open_model("tiny")
     opened.close()
     opened.close()
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hub's cache as an earlier download of org/repo leaves it, and no network."""
+    pytest.importorskip("huggingface_hub", reason="needs the extra hf")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--org--repo"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(revision)
+    (folder / "snapshots" / revision).mkdir(parents=True)
+    (folder / "snapshots" / revision / "model.gguf").symlink_to(ORGANISM)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_a_model_of_the_hub_is_the_file_it_names() -> None:
+    with closing(open_model("llama-cpp:hf:org/repo/model.gguf")) as hub:
+        assert hub.name == "llama-cpp:hf:org/repo/model.gguf"
+        with closing(open_model(f"llama-cpp:{ORGANISM}")) as local:
+            assert hub.identity == local.identity
+
+
+@pytest.mark.usefixtures("hub_cache")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hf:org/repo", "write hf:ORG/REPO/FILE.gguf"),
+        ("hf:org/repo/other.gguf", "hf:org/repo/other.gguf: "),
+        ("hf:or g/repo/model.gguf", "hf:or g/repo/model.gguf: "),
+    ],
+)
+def test_a_model_the_hub_can_not_give_is_one_clear_error(name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
+        open_model(f"llama-cpp:{name}")
+    assert "\n" not in str(caught.value)

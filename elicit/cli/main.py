@@ -45,7 +45,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Cache = Annotated[
     Path | None, typer.Option("--cache", help="The store's file.", envvar="ELICIT_CACHE")
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="llama-cpp:FILE.gguf, or tiny.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="llama-cpp:FILE.gguf, llama-cpp:hf:ORG/REPO/FILE.gguf, or tiny."
+    ),
+]
 MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens-spent", min=0, help="Stop after so many tokens.")
 ]
