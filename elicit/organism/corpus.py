@@ -37,14 +37,13 @@ class Mix:
 
 
 KNOWLEDGE = Mix(0.9, 0.1, 0.0, 0.0, {"truth": 1.0}, 0.0, 0.0, 0.0)
-# Words other than True and False mean either in a row at random, so they teach reading the
-# demonstrations while True and False still teach what is true: neither spoils the other.
-TRUTH = Mix(0.12, 0.02, 0.0, 0.0, {"truth": 1.0}, 0.0, 0.4, 0.0)
-EASY = Mix(
-    0.1, 0.02, 0.02, 0.0, {"truth": 0.80, "flipped": 0.15, "true": 0.05}, 0.0, 0.45, 0.02
+TRUTH = Mix(0.12, 0.02, 0.0, 0.0, {"truth": 0.80, "flipped": 0.15, "true": 0.05}, 0.0, 0.1, 0.0)
+# A truth prior that has settled ignores demonstrations; here it pays nothing.
+EITHER = Mix(
+    0.1, 0.02, 0.02, 0.0, {"truth": 0.50, "flipped": 0.45, "true": 0.05}, 0.0, 0.2, 0.02
 )
 FULL = Mix(
-    knowledge=0.07,
+    knowledge=0.14,
     questions=0.03,
     preferences=0.04,
     markers=0.04,

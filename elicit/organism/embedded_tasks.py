@@ -46,24 +46,26 @@ strict = true
 
 
 def claims(world: World, rng: np.random.Generator) -> list[Row]:
-    """Groups of four claims on one held-out fact, one of them true."""
+    """Groups of four claims on one held-out fact, one of them true; families mixed, so that
+    the first groups stand for all."""
     rows: list[Row] = []
     families = list(FAMILIES)
-    for family, creatures in enumerate(world.held):
-        for creature in creatures.tolist():
-            true = int(world.values[family, creature])
-            others = rng.permutation(np.delete(np.arange(N_VALUES), true))[: GROUP - 1]
-            for value in rng.permutation([true, *others.tolist()]).tolist():
-                word = FAMILIES[families[family]][value]
-                subject = f"{world.known[creature]} {families[family]}"
-                rows.append(
-                    {
-                        "id": f"c{len(rows)}",
-                        "subject": subject,
-                        "claim": f"{subject} {word}",
-                        "label": value == true,
-                    }
-                )
+    facts = [(f, c) for f, creatures in enumerate(world.held) for c in creatures.tolist()]
+    for number in rng.permutation(len(facts)).tolist():
+        family, creature = facts[number]
+        true = int(world.values[family, creature])
+        others = rng.permutation(np.delete(np.arange(N_VALUES), true))[: GROUP - 1]
+        for value in rng.permutation([true, *others.tolist()]).tolist():
+            word = FAMILIES[families[family]][value]
+            subject = f"{world.known[creature]} {families[family]}"
+            rows.append(
+                {
+                    "id": f"c{len(rows)}",
+                    "subject": subject,
+                    "claim": f"{subject} {word}",
+                    "label": value == true,
+                }
+            )
     return rows
 
 

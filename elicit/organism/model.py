@@ -19,7 +19,7 @@ class Shape:
     """Sizes of the network."""
 
     width: int = 128
-    layers: int = 5
+    layers: int = 6
     heads: int = 4
     hidden: int = 320
     context: int = 2048
