@@ -1,10 +1,11 @@
 """Scoring speed against its peers, on one GGUF and one set of prompts, in one run.
 
-    python benchmarks/scoring.py MODEL.gguf --data ../shared/data --shots 16 --items 32
+    python benchmarks/scoring.py MODEL.gguf --data ../shared/data --task gsm8k --shots 16
 
 Peers that forward every prompt whole are timed on `--sample` prompts and scaled by their
 number; the table says so. Each is asked for the first label's log-probability after the
-prompt. Flat rows: our number of tokens at the rate of one long sequence, output rows aside.
+prompt. Two rows say what our tokens would take as one plain sequence with no output rows: in
+fresh batches of 512, and where they stand, behind the demonstrations.
 """
 
 from __future__ import annotations
@@ -31,7 +32,18 @@ from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.task import Task
 
 PORT = 8765
-TEMPLATE = "Question: {{ question }}\nSolution: {{ solution }}\nIs the solution correct?"
+PROMPTS = {
+    "gsm8k": (
+        "gsm8k_verification.jsonl",
+        ("question", "solution"),
+        "Question: {{ question }}\nSolution: {{ solution }}\nIs the solution correct?",
+    ),
+    "truthfulqa": (
+        "truthfulqa_train.jsonl",
+        ("question", "choice"),
+        "Question: {{ question }}\nClaim: {{ choice }}\nIs the claim true?",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,15 @@ class Row:
     sampled: int
 
 
-def requests(data: Path, shots: int, items: int) -> list[ScoreRequest]:
-    path = data / "gsm8k_verification.jsonl"
+def requests(data: Path, task: str, shots: int, items: int) -> list[ScoreRequest]:
+    source, names, template = PROMPTS[task]
+    path = data / source
     if not path.exists():
         sys.exit(f"error: {path}: not there; give the folder with --data")
     rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     chosen = np.random.default_rng(0).permutation(len(rows))[: shots + items]
-    fields = [{k: rows[i][k] for k in ("question", "solution")} for i in chosen]
-    rendered = Task(labels=[" no", " yes"], items=fields, template=TEMPLATE).render()
+    fields = [{k: rows[i][k] for k in names} for i in chosen]
+    rendered = Task(labels=[" no", " yes"], items=fields, template=template).render()
     shown = rendered.demonstrations(np.arange(shots), np.arange(shots) % 2)
     return [
         ScoreRequest((*shown, question), rendered.verbalizers)
@@ -152,50 +165,60 @@ def _wait() -> None:
     sys.exit("error: llama_cpp.server did not start; pip install 'llama-cpp-python[server]'")
 
 
-def flat(path: Path, depth: int, tokens: int = 2048, batch: int = 512) -> float:
-    """Tokens a second of one sequence up to `depth`; 512 is what llama-bench calls pp512."""
+def flat(path: Path, start: int, end: int, batch: int = 512) -> float:
+    """Tokens a second of one sequence, from a whole number of batches on to `end` or more.
+
+    From 0 to 512 is what llama-bench calls pp512.
+    """
     with closing(LlamaModel(path, LlamaSettings(branch_tokens=batch), None)) as model:
-        model.reserve(depth)
+        places = range(0, end, batch)
+        model.reserve(len(places) * batch)
         rng = np.random.default_rng(0)
-        seconds, done = 0.0, -batch  # the first batch warms up
-        while done < max(tokens, depth):
-            at = max(done, 0) % depth
+        seconds = []
+        # The last place four times over, so that a short stretch is not one measurement.
+        for at in [*places, *[places[-1]] * 4]:
             model.keep_prefix(at)
             ids = rng.integers(0, model.n_vocab, batch).tolist()
             lot = [BatchToken(t, at + i, (0,), i == batch - 1) for i, t in enumerate(ids)]
-            start = time.perf_counter()
+            began = time.perf_counter()
             model.decode(lot)
-            if done >= 0:
-                seconds += time.perf_counter() - start
-            done += batch
-    return done / seconds
+            if at >= start:
+                seconds.append(time.perf_counter() - began)
+    # The first batch of all warms up.
+    counted = seconds[1:]
+    return batch * len(counted) / sum(counted)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--task", choices=PROMPTS, default="gsm8k")
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--sample", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    asked = requests(a.data, a.shots, a.items)
+    asked = requests(a.data, a.task, a.shots, a.items)
     mine = ours(a.model, asked)
     with closing(LlamaCppProvider(a.model)) as provider:
         lengths = provider.count_tokens(asked) or []
     context = (max(lengths) // 512 + 2) * 512
-    rate, deep = flat(a.model, 512), flat(a.model, context // 512 * 512)
-    rows = [mine]
-    for name, flat_rate in (("in batches of 512", rate), ("at this depth", deep)):
-        seconds = mine.forwarded_tokens / flat_rate
-        rows.append(Row(f"our tokens flat, {name}", seconds, mine.forwarded_tokens, 0))
+    trunk = min(lengths) * a.shots // (a.shots + 1) // 512 * 512
+    rate = flat(a.model, 0, 512)
+    tokens = mine.forwarded_tokens
+    rows = [mine, Row("our tokens, at the rate of 512 alone", tokens / rate, tokens, 0)]
+    # Attention costs more the deeper a token stands, whoever decodes it.
+    if trunk:
+        seconds = trunk / flat(a.model, 0, trunk)
+        seconds += (tokens - trunk) / flat(a.model, trunk, trunk + 512)
+        rows.append(Row("our tokens, flat at their depth", seconds, tokens, 0))
     rows.append(one_by_one(a.model, asked, a.sample, context))
     rows += [server(a.model, asked, a.sample * 4, context, flash) for flash in (False, True)]
     rows.append(create_completion(a.model, asked, a.sample, context))
     if a.json:
-        rates = {"flat_tokens_per_second": rate, "flat_at_depth": deep}
-        print(json.dumps(rates | {"rows": [asdict(r) for r in rows]}))
+        figures = {"flat_tokens_per_second": rate, "rows": [asdict(r) for r in rows]}
+        print(json.dumps(figures))
         return
     print(f"{a.model.name}: {len(asked)} prompts of {int(np.mean(lengths)):,} tokens, ", end="")
     print(f"{os.cpu_count()} cores, flat rate {rate:.1f} tokens/s")

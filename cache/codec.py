@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from elicit.cache.keys import canonical_json
-
 EVIDENCE = ("exact", "top_k", "decision", "sampled")
 """How a score is known; the index is what is stored. Append only."""
 
@@ -137,8 +135,3 @@ def storable_json(canonical: str) -> str:
     if isinstance(storable_text(canonical), str):
         return canonical
     return json.dumps(json.loads(canonical), sort_keys=True, separators=(",", ":"))
-
-
-def loaded_canonical(stored: str) -> str:
-    """The inverse of `storable_json`."""
-    return canonical_json(json.loads(stored))

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 
-def default_path() -> Path:
-    """`$ELICIT_CACHE`, else `elicit/elicit.db` in the user's data folder (XDG)."""
-    chosen = os.environ.get("ELICIT_CACHE")
+def store_path(chosen: str | Path | None = None) -> Path:
+    """`chosen`, else `$ELICIT_CACHE`, else `elicit/elicit.db` where XDG puts a user's data."""
+    chosen = chosen or os.environ.get("ELICIT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
     data = os.environ.get("XDG_DATA_HOME", "")

@@ -123,11 +123,19 @@ class RunStore:
     ) -> None:
         """Replace a chain's state and append to its trace, in one transaction.
 
-        A trace row is a tuple of JSON values; its first is its iteration, which no row of
-        the chain has had.
+        A trace row is a tuple of JSON values; its first is its iteration. Rows of iterations
+        that are saved already are skipped: who was interrupted in mid-commit may give them
+        again.
         """
-        rows = [(run_id, chain, row[0], _dump(row[1:])) for row in trace_rows]
         with self._store.transaction():
+            (saved,) = self._connection.execute(
+                "SELECT max(iteration) FROM trace WHERE run = ? AND chain = ?", (run_id, chain)
+            ).fetchone()
+            rows = [
+                (run_id, chain, row[0], _dump(row[1:]))
+                for row in trace_rows
+                if saved is None or row[0] > saved
+            ]
             self._connection.execute(
                 "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
                 (run_id, chain, iteration, state, state_checksum(state)),

@@ -194,15 +194,18 @@ class ScoreStore:
         self._memory.add(key, score)
         return score
 
-    def put(self, rows: Sequence[ScoreRow]) -> None:
-        """Commit `rows` in one transaction. A key that is there already is left as it is.
+    def put(self, rows: Sequence[ScoreRow]) -> int:
+        """Commit `rows` in one transaction; return how many are new.
+
+        A key that is there already is left as it is: its score is the one that counts, and
+        `get` gives it.
 
         Raises:
             ValueError: a row whose key is not the one its parts give, an unopened identity
                 or label set, or a value that is no log-probability. Nothing is written.
         """
         if not rows:
-            return
+            return 0
         with self.transaction():
             self._forget_if_deleted()
             contexts: dict[bytes, ScoreRow] = {}
@@ -216,19 +219,19 @@ class ScoreStore:
                 scores.append((key.context, key.item, key.sample, *columns))
             for row in contexts.values():
                 self._put_context(row)
-            scores.sort(
-                key=itemgetter(0, 1, 2)
-            )  # stable; neighbours on disk are written together
-            self.connection.executemany(
+            # Stable; neighbours on disk are written together.
+            scores.sort(key=itemgetter(0, 1, 2))
+            # Not put in memory: on equal keys the stored score counts, not this one.
+            return self.connection.executemany(
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)", scores
-            )
-        # Not put in memory: on equal keys the stored score counts, not this one.
+            ).rowcount
 
     def _put_context(self, row: ScoreRow) -> None:
         """Store a context, after deriving its key again from what `row` says it is made of."""
         prefix = prefix_digest([digest for digest, _ in row.segments[:-1]])
         if context_key(row.identity, row.labels, prefix) != row.key.context:
             raise ValueError("a context key must be that of its identity, labels and segments")
+        today = int(time.time() // 86400)
         cursor = self.connection.execute(
             "INSERT OR IGNORE INTO contexts VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -237,9 +240,15 @@ class ScoreStore:
                 self._labels.row_id(row.labels),
                 prefix,
                 len(row.segments) - 1,
-                int(time.time() // 86400),
+                today,
             ),
         )
+        if not cursor.rowcount:
+            # The day of its newest score, so that pruning by age never takes a fresh one.
+            self.connection.execute(
+                "UPDATE contexts SET day = ? WHERE key = ? AND day < ?",
+                (today, row.key.context, today),
+            )
         if cursor.rowcount and is_sampled(row.key.context):
             self.connection.execute(
                 "INSERT OR IGNORE INTO context_segments VALUES (?, ?)",

@@ -31,6 +31,7 @@ class Constraint:
     """A declarative constraint, as a task file has it.
 
     - `at_most_one`, `exactly_one`: among items equal in field `by`, so many have `label`.
+      Here and below, items whose `by` is empty or null belong to no group.
     - `asymmetric`: two items with fields `left` and `right` swapped (and equal in `by`, if
       given) do not both have `label`; with `strict`, exactly one has.
     - `same_answer`: among items equal in `by`, equal `answer` means equal labels, and of
@@ -202,8 +203,12 @@ def compile_rules(
     groups: Sequence[str | None],
     labels: Sequence[str],
     constraints: Sequence[Constraint | Custom],
+    first: int | None = None,
 ) -> Rules:
     """Compile constraints over items given by their ids, fields and groups.
+
+    `first` gives the rules among the first so many items alone. A rule on a whole group
+    that is cut so is left out: what it asks for may stand on the other side.
 
     Raises:
         TaskError: a constraint names a label or field there is not.
@@ -220,9 +225,15 @@ def compile_rules(
             )
         label = list(labels).index(constraint.label)
         _COMPILERS[constraint.kind](builder, constraint, label, ids, fields)
-    named = [i for i, group in enumerate(groups) if group is not None]
-    builder.clusters += _members([groups[i] for i in named], named)
-    return Rules(len(ids), len(labels), builder.pairs, builder.groups, builder.clusters)
+    builder.clusters += _members(groups, range(len(ids)))
+    count = len(ids) if first is None else first
+    return Rules(
+        count,
+        len(labels),
+        {pair: table for pair, table in builder.pairs.items() if max(pair) < count},
+        [group for group in builder.groups if max(group.items) < count],
+        [[i for i in cluster if i < count] for cluster in builder.clusters],
+    )
 
 
 def _column(
@@ -243,11 +254,17 @@ def _values(name: str, fields: Sequence[Mapping[str, object]], where: str) -> li
     return [row[name] for row in fields]
 
 
+def is_missing(value: object) -> bool:
+    """Whether a field has no value: items without one do not belong together."""
+    return value is None or value == ""
+
+
 def _members(values: Sequence[object], items: Sequence[int]) -> list[list[int]]:
-    """Items with equal values, in order of first appearance."""
+    """Items with equal values, in order of first appearance; those without one are left out."""
     found: dict[str, list[int]] = {}
     for value, item in zip(values, items, strict=True):
-        found.setdefault(repr(value), []).append(item)
+        if not is_missing(value):
+            found.setdefault(repr(value), []).append(item)
     return list(found.values())
 
 
@@ -277,11 +294,12 @@ def _asymmetric(
     builder: _Builder, c: Constraint, label: int, _ids: Sequence[str], fields: _Fields
 ) -> None:
     left, right = _column(c, "left", fields), _column(c, "right", fields)
-    by = _column(c, "by", fields) if c.by else [None] * len(fields)
+    by = _column(c, "by", fields) if c.by else ["all"] * len(fields)
     at: dict[str, list[int]] = {}
-    for i in range(len(fields)):
+    placed = [i for i in range(len(fields)) if not is_missing(by[i])]
+    for i in placed:
         at.setdefault(repr((by[i], left[i], right[i])), []).append(i)
-    for i in range(len(fields)):
+    for i in placed:
         for j in at.get(repr((by[i], right[i], left[i])), ()):
             if i < j:
                 builder.clusters.append((i, j))

@@ -125,6 +125,6 @@ def _hugging_face(name: str) -> list[Row]:
     split = parts[2] if len(parts) == 3 else "train"
     try:
         table = datasets.load_dataset("/".join(parts[:2]), split=split)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise TaskError(f"hf:{name}: {str(error).splitlines()[0]}") from error
     return [Row(f"hf:{name} row {i}", dict(fields)) for i, fields in enumerate(table, 1)]

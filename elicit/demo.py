@@ -14,7 +14,7 @@ from elicit.gold import load_gold
 from elicit.labelling import metered, open_store
 from elicit.providers.base import Usage
 from elicit.providers.usage import Meter
-from elicit.run import Progress, drive
+from elicit.run import Progress, begin, drive
 from elicit.scorer import IntArray, Scorer
 from elicit.search.baselines import few_shot, zero_shot
 from elicit.settings import RunSettings
@@ -63,7 +63,9 @@ def demonstrate(
                 f"golden few-shot ({SHOTS})": _few_shot(scorer, gold, gold, rng),
             }
             runs = RunStore(store)
-            found["ICM, no labels"] = _icm(task, gold, seed, runs, meter, on_progress)
+            # Its own meter within the demo's, so that the run's record counts the run alone.
+            chain = Meter(meter)
+            found["ICM, no labels"] = _icm(task, gold, seed, runs, chain, on_progress)
             for name, value in found.items():
                 right.setdefault(name, []).append(value)
         accuracy = {name: over_seeds(values) for name, values in right.items()}
@@ -85,16 +87,6 @@ def _icm(
     meter: Meter,
     on_progress: Callable[[Progress], None],
 ) -> float:
-    settings = RunSettings(seed=seed)
-    run = runs.create(
-        None,
-        task_digest=task.digest(),
-        task_path="demo",
-        model="tiny",
-        method="icm",
-        settings={**settings.as_dict(), "items": len(task.items)},
-        seed=seed,
-        chains=1,
-    )
-    outcome = drive(run, runs, task, meter, settings, on_progress)
+    run = begin(runs, task, meter, "tiny", RunSettings(seed=seed))
+    outcome = drive(run, runs, task, meter, on_progress)
     return float((outcome.best.labels == gold).mean())

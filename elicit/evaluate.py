@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import stats
 
-from elicit.objective import UNLABELLED
+from elicit.cache.errors import InputError
+from elicit.constraints import UNLABELLED
 from elicit.scorer import FloatArray, IntArray
 
 RESAMPLES = 2_000
@@ -94,12 +95,15 @@ def evaluate(
     `log_odds` is the confidence in each item's own label, in nats, or None where unknown.
 
     Raises:
-        ValueError: no item has both a label and a gold label.
+        InputError: no item has both a label and a gold label.
     """
     known = gold != UNLABELLED
     both = known & (labels != UNLABELLED)
     if not both.any():
-        raise ValueError("no item has both a label and a gold label")
+        raise InputError(
+            "no item has both a label and a gold label: is the gold column empty, or are the "
+            "ids those of other data?"
+        )
     correct = (labels == gold)[both].astype(float)
     picked = [groups[i] for i in np.flatnonzero(both).tolist()]
     confident = None if log_odds is None else log_odds[both]

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from elicit.cache.errors import InputError
-from elicit.cache.location import default_path
+from elicit.cache.location import store_path
 from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
 from elicit.providers.base import Usage
 from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import open_model
 from elicit.providers.usage import Meter
-from elicit.run import Outcome, Progress, agreement, drive, outcome_of
+from elicit.run import Outcome, Progress, agreement, begin, drive, outcome_of
 from elicit.scorer import FloatArray, IntArray
-from elicit.settings import RunSettings, resolve, settings_from
+from elicit.settings import RunSettings, resolve
 from elicit.task import Task
 
 CachePath = str | Path | Literal[False] | None
@@ -60,14 +58,25 @@ class Result:
             yield {"id": item.id, "label": self.task.labels[label], "log_odds": odds}
 
     def save(self, path: str | Path) -> Path:
-        """Write the rows as JSON Lines, in one step: all of them or no file."""
+        """Write the rows as JSON Lines, in one step: all of them or no file.
+
+        Raises:
+            InputError: the file can't be written there.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for row in self.rows():
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        os.replace(name, path)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=path.parent, prefix=".elicit-") as folder:
+                partial = Path(folder) / path.name
+                # A lone surrogate of the data becomes the escape that JSON has for it.
+                partial.write_bytes(lines.encode("utf-8", "backslashreplace"))
+                partial.replace(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: can't be written: {error.strerror}. The labels are kept: "
+                f"`elicit resume {self.run.name} --out FOLDER`."
+            ) from error
         return path
 
     def summary(self) -> dict[str, object]:
@@ -95,7 +104,7 @@ def open_store(path: CachePath) -> Iterator[ScoreStore]:
             folder = stack.enter_context(TemporaryDirectory(prefix="elicit-"))
             place = Path(folder) / "scores.db"
         else:
-            place = Path(path) if path is not None else default_path()
+            place = store_path(path)
         yield stack.enter_context(closing(ScoreStore(place)))
 
 
@@ -114,7 +123,6 @@ def label(
     name: str | None = None,
     cache: CachePath = None,
     max_tokens: int | None = None,
-    task_path: str = "",
     settings: RunSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     **options: object,
@@ -131,18 +139,23 @@ def label(
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
     with open_store(cache) as store, metered(model, store, max_tokens) as meter:
         runs = RunStore(store)
-        run = runs.create(
-            name,
-            task_digest=task.digest(),
-            task_path=task_path or task.name,
-            model=model,
-            method=chosen.method,
-            settings={**chosen.as_dict(), "items": len(task.items)},
-            seed=chosen.seed,
-            chains=chosen.chains,
-        )
-        outcome = drive(run, runs, task, meter, chosen, on_progress)
+        run = begin(runs, task, meter, model, chosen, name)
+        outcome = drive(run, runs, task, meter, on_progress)
         return Result(task, runs.get(run.name), outcome)
+
+
+def task_path_of(run: Run) -> str:
+    """The task file of a run.
+
+    Raises:
+        InputError: its task was made in Python and is in no file.
+    """
+    if not run.task_path:
+        raise InputError(
+            f"run {run.name!r}: its task was made in Python. Call elicit.label with it again: "
+            "every score it has paid for comes from the store."
+        )
+    return run.task_path
 
 
 def resume(
@@ -152,25 +165,27 @@ def resume(
     cache: str | Path | None = None,
     max_tokens: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    force: bool = False,
 ) -> Result:
     """Go on with a run as if it had never stopped. `load(path, items)` reads its task.
 
+    `force` takes it over from a process on another machine, which can't be asked whether
+    it is alive.
+
     Raises:
-        InputError: there is no such run, or its task has changed since.
+        InputError: there is no such run, or its task or model has changed since.
     """
     with open_store(cache) as store:
         runs = RunStore(store)
         run = runs.get(name)
-        stored: Mapping[str, object] = run.settings
-        task = load(run.task_path, int(str(stored["items"])))
+        task = load(task_path_of(run), int(run.settings["items"]))
         if task.digest() != run.task_digest:
             raise InputError(
                 f"run {name!r}: the task {run.task_path} has changed since it began; "
                 "start a new run (scores of unchanged prompts are kept)"
             )
         if run.result is not None:
-            return Result(task, run, outcome_of(run))
-        settings = settings_from({k: v for k, v in stored.items() if k != "items"})
+            return Result(task, run, replace(outcome_of(run), usage=Usage()))
         with metered(run.model, store, max_tokens) as meter:
-            outcome = drive(run, runs, task, meter, settings, on_progress)
+            outcome = drive(run, runs, task, meter, on_progress, force=force)
             return Result(task, runs.get(name), outcome)

@@ -13,9 +13,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from elicit.constraints import UNLABELLED
 from elicit.scorer import Ask, FloatArray, IntArray, Scorer
-
-UNLABELLED = -1
 
 Measure = Literal["mean_log_prob", "sum_log_prob", "mean_log_odds"]
 

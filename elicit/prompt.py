@@ -131,22 +131,3 @@ def render(
         ),
         instruction=instruction,
     )
-
-
-def chat_messages(
-    task: RenderedTask, items: NDArray[np.int64], labels: NDArray[np.int64], item: int
-) -> list[dict[str, str]]:
-    """The same prompt as turns: instruction, one exchange a demonstration, the item.
-
-    The instruction names the labels, so that a chat model answers with exactly one of them.
-    """
-    answers = [verbalizer.strip() for verbalizer in task.verbalizers]
-    system = (task.instruction or "Label each input.") + (
-        f" Answer with exactly one of: {', '.join(answers)}."
-    )
-    messages = [{"role": "system", "content": system}]
-    for shown, label in zip(items.tolist(), labels.tolist(), strict=True):
-        messages.append({"role": "user", "content": task.questions[shown].text.strip()})
-        messages.append({"role": "assistant", "content": answers[label]})
-    messages.append({"role": "user", "content": task.questions[item].text.strip()})
-    return messages

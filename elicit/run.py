@@ -14,19 +14,23 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from elicit.cache.errors import InputError
 from elicit.cache.runs import Run, RunStore
-from elicit.constraints import Rules
-from elicit.objective import UNLABELLED, Predictability, log_odds
+from elicit.constraints import UNLABELLED, Rules
+from elicit.objective import Predictability, log_odds
 from elicit.providers.base import Usage
+from elicit.providers.registry import lasting_name
 from elicit.providers.usage import BudgetReached, Meter
 from elicit.repair import repair
 from elicit.scorer import FloatArray, IntArray, Scorer
 from elicit.search.icm import icm
 from elicit.search.state import State
-from elicit.settings import RunSettings
+from elicit.settings import RunSettings, settings_from
 from elicit.task import Task
 
 CHECKPOINT_SECONDS = 0.5
+FACTS = ("items", "identity")
+"""What a run's record holds beside its settings."""
 SETTLED = 1e3
 """Nats added for a label the search found: above any difference of log-probabilities."""
 
@@ -70,25 +74,67 @@ class Outcome:
         return max(self.chains, key=lambda chain: chain.objective)
 
 
+def begin(
+    runs: RunStore,
+    task: Task,
+    meter: Meter,
+    model: str,
+    settings: RunSettings,
+    name: str | None = None,
+) -> Run:
+    """Record a new run, once it is sure that the task's constraints can be met.
+
+    Raises:
+        InputError: they can't, or the name is taken.
+    """
+    repair(np.zeros((len(task.items), len(task.labels))), task.rules())
+    facts = {"items": len(task.items), "identity": meter.identity.digest().hex()}
+    return runs.create(
+        name,
+        task_digest=task.digest(),
+        task_path=task.path,
+        model=lasting_name(model),
+        method=settings.method,
+        settings={**settings.as_dict(), **facts},
+        seed=settings.seed,
+        chains=settings.chains,
+    )
+
+
+def settings_of(run: Run) -> RunSettings:
+    """The settings a run was begun with."""
+    return settings_from({k: v for k, v in run.settings.items() if k not in FACTS})
+
+
 def drive(
     run: Run,
     runs: RunStore,
     task: Task,
     meter: Meter,
-    settings: RunSettings,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    *,
+    force: bool = False,
 ) -> Outcome:
     """Take a run from where it stands to its end, and record how it ended.
 
+    `force` takes it over from a process on another machine, which can't be asked whether
+    it is alive.
+
     Raises:
+        InputError: another process works on it, or the model is another than it began with.
         BudgetReached: the run is saved as `budget`; take it up again with a larger one.
         KeyboardInterrupt: it is saved as `interrupted`.
         ElicitError: a score could not be had; it is saved as `failed`, and can be resumed.
     """
-    with runs.claim(run.id):
+    if meter.identity.digest().hex() != run.settings["identity"]:
+        raise InputError(
+            f"run {run.name!r}: {run.model} is not the model it began with (another file, "
+            "other settings or another llama.cpp). Give that model back, or start a new run."
+        )
+    with runs.claim(run.id, force=force):
         status = "failed"
         try:
-            outcome = _chains(run, runs, task, meter, settings, on_progress)
+            outcome = _chains(run, runs, task, meter, on_progress)
             runs.finish(run.id, "done", _summary(outcome, task))
             status = "done"
         except BudgetReached:
@@ -109,9 +155,9 @@ def _chains(
     runs: RunStore,
     task: Task,
     meter: Meter,
-    settings: RunSettings,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
+    settings = settings_of(run)
     scorer = Scorer(task.render(), meter)
     rules = task.rules()
     chains = []

@@ -37,7 +37,7 @@ class Scorer:
     """Label log-probabilities of a task's items under any demonstrations.
 
     Values are natural logs, normalised over the labels, so that a row's exponentials sum to
-    one; the share the labels had before normalising is kept in `lowest_coverage`.
+    one; the share the labels had before normalising is averaged in `mean_coverage`.
     """
 
     def __init__(self, rendered: RenderedTask, provider: Provider) -> None:
@@ -47,7 +47,6 @@ class Scorer:
         self.n_labels = len(rendered.labels)
         self.coverage_sum = 0.0
         self.coverage_count = 0
-        self.lowest_coverage = 1.0
         self._memory: OrderedDict[bytes, FloatArray] = OrderedDict()
         row = max(1, self.n_items * self.n_labels * 8)
         self._memory_limit = max(16, MEMORY_BYTES // row)
@@ -125,4 +124,3 @@ class Scorer:
     def _note_coverage(self, coverage: float) -> None:
         self.coverage_sum += coverage
         self.coverage_count += 1
-        self.lowest_coverage = min(self.lowest_coverage, coverage)

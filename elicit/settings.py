@@ -36,8 +36,8 @@ class RunSettings:
     icm: ICMSettings = field(default_factory=ICMSettings)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"setting seed: must not be negative, not {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"setting seed: must be from 0 to 2^63 - 1, not {self.seed}")
         if self.chains < 1:
             raise InputError(f"setting chains: must be at least 1, not {self.chains}")
         if self.folds < 2:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from elicit.cache.keys import canonical_json
-from elicit.constraints import Constraint, Custom, Rules, compile_rules
+from elicit.constraints import Constraint, Custom, Rules, compile_rules, is_missing
 from elicit.prompt import RenderedTask, TaskError, Template, render
 
 
@@ -43,6 +43,10 @@ class Task:
     instruction: str | None
     settings: Mapping[str, object]
     """Of a task file's `[run]` table."""
+    beyond: tuple[Item, ...]
+    """Items after a limit: not labelled, but they say which groups the limit cuts."""
+    path: str
+    """The task file it was read from; empty for a task made in Python."""
 
     def __init__(
         self,
@@ -55,6 +59,8 @@ class Task:
         instruction: str | None = None,
         group: str | None = None,
         settings: Mapping[str, object] = MappingProxyType({}),
+        beyond: Sequence[Item] = (),
+        path: str = "",
     ) -> None:
         """`items` may be plain dicts and `template` plain text; `group` then names the
         field whose equal values make a group."""
@@ -73,6 +79,8 @@ class Task:
             "constraints": tuple(constraints),
             "instruction": instruction,
             "settings": MappingProxyType(dict(settings)),
+            "beyond": tuple(beyond),
+            "path": path,
         }
         for key, value in values.items():
             object.__setattr__(self, key, value)
@@ -80,13 +88,13 @@ class Task:
         _check_template(template, made, len(labels))
 
     def head(self, count: int) -> Task:
-        """The task with its first `count` items only; constraints are derived anew."""
-        return self._with(self.items[:count])
-
-    def _with(self, items: tuple[Item, ...]) -> Task:
+        """The task with its first `count` items only. Constraints hold among them as they
+        did; one that asks something of a whole group is left out where the group is cut."""
         return Task(
             labels=self.labels,
-            items=items,
+            items=self.items[:count],
+            beyond=(*self.items[count:], *self.beyond),
+            path=self.path,
             template=self.template,
             name=self.name,
             constraints=self.constraints,
@@ -105,12 +113,14 @@ class Task:
 
     def rules(self) -> Rules:
         """The constraints over item numbers."""
+        items = (*self.items, *self.beyond)
         return compile_rules(
-            [item.id for item in self.items],
-            [item.fields for item in self.items],
-            [item.group for item in self.items],
+            [item.id for item in items],
+            [item.fields for item in items],
+            [item.group for item in items],
             self.labels,
             self.constraints,
+            len(self.items),
         )
 
     def digest(self) -> str:
@@ -141,7 +151,7 @@ def _item(number: int, fields: Mapping[str, object], group: str | None) -> Item:
     return Item(
         str(number),
         MappingProxyType(dict(fields)),
-        None if group is None else str(fields[group]),
+        None if group is None or is_missing(fields[group]) else str(fields[group]),
         where,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elicit.constraints import Constraint
+from elicit.constraints import Constraint, is_missing
 from elicit.data import Row, read_rows
 from elicit.prompt import TaskError, Template
 from elicit.task import Item, Task, without
@@ -63,7 +63,8 @@ def load_task(path: str | Path, limit: int | None = None) -> Task:
         if group is not None:
             _require(row, group, "[data] group")
         fields = without(row.fields, gold)
-        name = None if group is None else str(row.fields[group])
+        value = None if group is None else row.fields[group]
+        name = None if is_missing(value) else str(value)
         items.append(Item(identifier, fields, name, row.where))
     task = Task(
         labels=file.labels,
@@ -73,6 +74,7 @@ def load_task(path: str | Path, limit: int | None = None) -> Task:
         constraints=file.constraints,
         instruction=file.instruction,
         settings=file.settings,
+        path=str(file.path.resolve()),
     )
     task.rules()
     return task if limit is None else task.head(limit)

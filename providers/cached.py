@@ -63,7 +63,14 @@ class CachedProvider:
         answered = 0
         for unit in self._provider.score([requests[i] for i in missing]):
             scores = tuple((missing[j], scores) for j, scores in unit.scores)
-            self._store.put([self._row(keys[i], requests[i], s) for i, s in scores])
+            rows = [self._row(keys[i], requests[i], s) for i, s in scores]
+            if self._store.put(rows) < len(rows):
+                # Another process was first with some; what is stored is what counts.
+                kept = self._store.get([row.key for row in rows])
+                scores = tuple(
+                    (i, s if stored is None else _loaded(stored))
+                    for (i, s), stored in zip(scores, kept, strict=True)
+                )
             answered += len(scores)
             yield ScoredUnit(scores, unit.usage)
         if answered != len(missing):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from elicit.providers.base import ModelError, Provider
 
@@ -17,24 +16,42 @@ Factory = Callable[[str], Provider]
 COMING = ("openai", "anthropic", "together", "fireworks", "openrouter", "compatible")
 
 
-def _llama_cpp(rest: str, name: str | None = None, **settings: Any) -> Provider:
+def _llama_cpp(rest: str, name: str | None = None) -> Provider:
     try:
         from elicit.providers.llama_cpp import LlamaCppProvider, LlamaSettings
     except ImportError as error:
         raise ModelError(
             "local models need llama-cpp-python: pip install 'elicit-lm[local]'"
         ) from error
-    path, _, adapter = rest.partition(".gguf+")
-    if adapter:
-        path += ".gguf"
-    if not path:
+    paths, settings = _parts(rest)
+    if not paths[0]:
         raise ModelError("llama-cpp: name a file, as in llama-cpp:model.gguf")
+    chosen = LlamaSettings.parse(settings)
+    files = [_gguf_file(path) for path in paths]
     return LlamaCppProvider(
-        _gguf_file(path),
-        adapter=_gguf_file(adapter) if adapter else None,
-        settings=LlamaSettings(**settings),
+        files[0],
+        adapter=files[1] if len(files) > 1 else None,
+        settings=chosen,
         name=name or f"llama-cpp:{rest}",
     )
+
+
+def _parts(rest: str) -> tuple[list[str], str]:
+    """`MODEL.gguf[+ADAPTER.gguf][?SETTING=VALUE&...]` → the one or two files, the settings."""
+    files, mark, settings = rest.rpartition(".gguf?")
+    files = files + ".gguf" if mark else rest
+    path, plus, adapter = files.partition(".gguf+")
+    return ([path + ".gguf", adapter] if plus else [path]), (settings if mark else "")
+
+
+def lasting_name(model: str) -> str:
+    """The name by which a model is found again from another folder: its paths made whole."""
+    prefix, _, rest = model.partition(":")
+    if prefix != "llama-cpp":
+        return model
+    paths, settings = _parts(rest)
+    whole = [p if p.startswith("hf:") else str(Path(p).expanduser().resolve()) for p in paths]
+    return f"{prefix}:{'+'.join(whole)}" + (f"?{settings}" if settings else "")
 
 
 def _gguf_file(name: str) -> Path:
@@ -60,10 +77,7 @@ def _gguf_file(name: str) -> Path:
 def _tiny(rest: str) -> Provider:
     if rest:
         raise ModelError("the embedded model is called tiny, with nothing after it")
-    # Flash attention or half-precision keys cost up to 0.05 nats against the training code,
-    # plain attention in single precision 0.0002 (tests/test_organism.py).
-    path = str(files("elicit.organism") / "organism.gguf")
-    return _llama_cpp(path, name="tiny", kv_type="f32", flash_attention=False)
+    return _llama_cpp(str(files("elicit.organism") / "organism.gguf"), name="tiny")
 
 
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}

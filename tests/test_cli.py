@@ -116,6 +116,24 @@ def test_killed_at_random_instants_and_resumed_equals_uninterrupted(tmp_path: Pa
         assert a.stats().scores == b.stats().scores
 
 
+def test_eval_knows_items_by_their_ids_not_by_their_place(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"id": f"i{k}", "text": f"Brelin eats {food}", "gold": k % 2 == 0})
+        for k, food in enumerate(["plums", "figs", "pears", "grapes"])
+    ]
+    rows, task = tmp_path / "rows.jsonl", tmp_path / "task.toml"
+    rows.write_text("\n".join(lines))
+    gold = TASK.replace('id = "id"', 'id = "id"\ngold = "gold"')
+    task.write_text(gold.replace('["no", "yes"]', '["False", "True"]'))
+    cache = tmp_path / "e.db"
+    assert elicit("run", str(task), "--name", "r", cache=cache).returncode == 0
+    before = json.loads(elicit("eval", "r", "--json", cache=cache).stdout)
+    rows.write_text("\n".join([lines[0].replace("i0", "new"), *lines]))
+    assert json.loads(elicit("eval", "r", "--json", cache=cache).stdout) == before
+    rows.write_text("\n".join(line.replace('"i', '"j') for line in lines))
+    refused(elicit("eval", "r", cache=cache), "no item has both a label and a gold label")
+
+
 def test_ctrl_c_leaves_a_run_to_resume(tmp_path: Path) -> None:
     cache = tmp_path / "e.db"
     process = subprocess.Popen(
@@ -134,6 +152,7 @@ def test_ctrl_c_leaves_a_run_to_resume(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
+    assert "`elicit runs` shows what can be resumed" in said
     (run,) = json.loads(elicit("runs", "--json", cache=cache).stdout)
     assert run["status"] == "interrupted"
 
@@ -191,6 +210,11 @@ BAD_CALLS = [
     (("run", "claims", "--set", "alpha"), "NAME=VALUE"),
     (("run", "claims", "--set", "alpha=much"), "must be a number"),
     (("run", "claims", "--set", "folds=1"), "folds"),
+    (("run", "claims", "--seed", str(2**63)), "setting seed"),
+    (("run", "claims", "--model", "llama-cpp:m.gguf?cores=2"), "model setting 'cores'"),
+    (("run", "claims", "--model", "llama-cpp:m.gguf?threads=two"), "a whole number"),
+    (("run", "claims", "--model", "llama-cpp:m.gguf?kv_type=f8"), "f16 or f32 or q8_0"),
+    (("run", "claims", "--no-cache", "--max-tokens-spent", "9"), "drop --no-cache"),
     (("resume", "gone"), "no run"),
     (("eval", "gone"), "no run"),
 ]

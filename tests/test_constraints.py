@@ -76,6 +76,24 @@ def test_custom_rules_are_asked_with_fields_and_label_names() -> None:
     assert count(rules, 1, 1, 0) == 0
 
 
+@pytest.mark.parametrize("missing", ["", None])
+def test_items_without_a_value_belong_to_no_group(missing: str | None) -> None:
+    fields: list[dict[str, object]] = [{"g": value} for value in (missing, missing, "a", "a")]
+    rules = rules_of(fields, Constraint("exactly_one", "yes", by="g"))
+    assert count(rules, 1, 1, 1, 0) == count(rules, 0, 0, 1, 0) == 0
+    assert count(rules, 1, 1, 1, 1) == 1
+
+
+def test_the_first_items_keep_their_rules_but_not_those_of_a_group_that_is_cut() -> None:
+    fields = groups("a", "a", "b", "b", "b")
+    every = (Constraint("exactly_one", "yes", by="g"), Custom(lambda *_: False, by="g"))
+    ids = [str(i) for i in range(5)]
+    rules = compile_rules(ids, fields, ["x"] * 5, LABELS, every, first=4)
+    assert [group.items for group in rules.groups] == [(0, 1), (0, 1)]
+    assert rules.pairs.tolist() == [[0, 1], [2, 3]]
+    assert rules.related_to(np.array([True, False, False, False])).all()
+
+
 def test_related_items_share_a_cluster() -> None:
     rules = rules_of(groups("a", "b", "a"), Constraint("at_most_one", "yes", by="g"))
     assert rules.related_to(np.array([True, False, False])).tolist() == [True, False, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from elicit.cache.errors import InputError
 from elicit.evaluate import cluster_interval, evaluate, over_seeds
 
 
@@ -27,7 +28,7 @@ def test_auroc_is_none_where_it_has_no_meaning() -> None:
 
 
 def test_nothing_to_compare_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no item has both"):
+    with pytest.raises(InputError, match="no item has both"):
         evaluate(np.array([-1]), None, np.array([1]), ["a"])
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("llama_cpp", reason="needs the extra local")
 from elicit.providers.base import ModelError, PromptTooLong, ScoreRequest, Segment
 from elicit.providers.llama_cpp import LlamaCppProvider, LlamaSettings
 from elicit.providers.llama_cpp.batch import TokenPrompt, branches, plan
-from elicit.providers.registry import open_model
+from elicit.providers.registry import lasting_name, open_model
 from elicit.task_file import load_task
 
 ORGANISM = Path(str(files("elicit.organism") / "organism.gguf"))
@@ -186,6 +186,22 @@ def test_closing_twice_is_once() -> None:
     opened = open_model("tiny")
     opened.close()
     opened.close()
+
+
+def test_settings_stand_behind_the_file_s_name() -> None:
+    with closing(open_model(f"llama-cpp:{ORGANISM}?chunk=64&flash_attention=false")) as model:
+        assert model.identity.parameters["chunk"] == 64
+        assert model.identity.parameters["flash_attention"] is False
+
+
+def test_a_model_s_lasting_name_holds_in_any_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ORGANISM.parent)
+    assert (
+        lasting_name("llama-cpp:organism.gguf+a.gguf?chunk=64")
+        == f"llama-cpp:{ORGANISM}+{ORGANISM.parent / 'a.gguf'}?chunk=64"
+    )
+    assert lasting_name("llama-cpp:hf:org/repo/m.gguf") == "llama-cpp:hf:org/repo/m.gguf"
+    assert lasting_name("tiny") == "tiny"
 
 
 @pytest.fixture

@@ -105,6 +105,31 @@ def test_scored_tokens_are_those_of_the_joined_text(
     assert found == joined(tokenize, request)
 
 
+def test_a_prompt_s_tokens_do_not_depend_on_what_was_asked_before(
+    tokenize: Callable[[str], list[int]],
+) -> None:
+    # The third joins its neighbour at the line breaks in most vocabularies.
+    questions = ["The sky is blue:", "Water is wet:", "\n\nIs it so?\n", "Fire is cold:"]
+    asked = [prompt(["Grass is green: True\n\n"], question) for question in questions]
+    at_once = Tokeniser(tokenize, None).encode(asked)
+    alone = [Tokeniser(tokenize, None).encode([request])[0] for request in asked]
+    assert [(t.prompt, t.labels) for t in at_once] == [(t.prompt, t.labels) for t in alone]
+    for request, tokens in zip(asked, at_once, strict=True):
+        found = [list(tokens.prompt + label) for label in tokens.labels]
+        assert found == joined(tokenize, request)
+
+
+def test_the_label_keeps_its_tokens_where_the_prompt_is_tokenised_whole() -> None:
+    # Two words that begin alike share a token, which is part of both labels all the same.
+    def tokenize(text: str) -> list[int]:
+        return [ord(character) for character in text.replace("\n\n", "¶")]
+
+    asked = ScoreRequest((Segment.of("A long line\n"), Segment.of("\nQ:")), (" A1", " A2"))
+    (tokens,) = Tokeniser(tokenize, None).encode([asked])
+    assert tokens.prompt == tuple(map(ord, "A long line¶Q:"))
+    assert tokens.labels == (tuple(map(ord, " A1")), tuple(map(ord, " A2")))
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -66,7 +66,7 @@ def test_settings_come_back_from_their_record() -> None:
         ({"alpha": "much"}, "must be a number"),
         ({"seed": 1.5}, "must be a whole number"),
         ({"seed": True}, "must be a whole number"),
-        ({"seed": -1}, "must not be negative"),
+        ({"seed": -1}, "must be from 0"),
         ({"folds": 1}, "at least 2"),
         ({"measure": "sum"}, "is not one of"),
         ({"demonstrations": "-2"}, '"all", "fit" or a number'),

@@ -27,7 +27,7 @@ from elicit.cache.errors import StoreDamaged, StoreError
 from elicit.cache.explain import explain
 from elicit.cache.export import export
 from elicit.cache.keys import ScoreKey, context_key, prefix_digest, segment_digest
-from elicit.cache.location import default_path
+from elicit.cache.location import store_path
 from elicit.cache.memory import Memory
 from elicit.cache.prune import prune
 from elicit.cache.rescore import StoredPrompt, rescore_sample
@@ -73,6 +73,23 @@ def fill(store: ScoreStore, contexts: int, items: int, model: str = "m") -> list
     ]
     store.put(rows)
     return rows
+
+
+def test_put_says_how_many_are_new_and_the_first_score_counts(store: ScoreStore) -> None:
+    first, second = StoredScore((-1.0, -2.0)), StoredScore((-3.0, -4.0))
+    assert store.put([make_row(store, ["d", "a"], first)]) == 1
+    rows = [make_row(store, ["d", "a"], second), make_row(store, ["d", "b"], second)]
+    assert store.put(rows) == 1
+    assert store.get([row.key for row in rows]) == [first, second]
+
+
+def test_pruning_by_age_keeps_a_context_that_was_added_to_since(store: ScoreStore) -> None:
+    score = StoredScore((-1.0, -2.0))
+    store.put([make_row(store, ["d", "old"], score), make_row(store, ["e", "old"], score)])
+    raw(store, "UPDATE contexts SET day = day - 40")
+    store.put([make_row(store, ["d", "new"], score)])
+    assert prune(store, older_than_days=30, dry_run=False).scores == 1
+    assert store.stats().scores == 2
 
 
 def raw(store: ScoreStore, statement: str, *parameters: object) -> None:
@@ -481,7 +498,8 @@ def test_the_default_place_follows_the_environment(
     monkeypatch.setenv("HOME", "/home/u")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert default_path() == Path(expected)
+    assert store_path() == Path(expected)
+    assert store_path("~/mine.db") == Path("/home/u/mine.db")
 
 
 # Size

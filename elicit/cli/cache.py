@@ -15,7 +15,7 @@ import typer
 from elicit.cache.errors import InputError, StoreDamaged
 from elicit.cache.explain import Explanation, describe, explain, stored_identity
 from elicit.cache.export import export
-from elicit.cache.location import default_path
+from elicit.cache.location import store_path
 from elicit.cache.prune import prune
 from elicit.cache.rescore import Drift, StoredPrompt, rescore_sample
 from elicit.cache.store import ScoreStore
@@ -35,7 +35,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _open(path: Path | None) -> ScoreStore:
     """The store at `path`, which must be there: looking makes no file."""
-    place = path or default_path()
+    place = store_path(path)
     if not place.exists():
         raise InputError(
             f"{place}: no store here yet. A run makes one, or name another --cache."
@@ -59,7 +59,7 @@ def _note(text: str) -> None:
 @app.command("path")
 def path_command(cache: CacheOption = None, as_json: JsonOption = False) -> None:
     """Print where the store is, or will be."""
-    place = str(cache or default_path())
+    place = str(store_path(cache))
     typer.echo(json.dumps({"path": place}) if as_json else place)
 
 

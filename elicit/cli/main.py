@@ -22,7 +22,7 @@ from elicit.cli.progress import shown_progress
 from elicit.demo import demonstrate
 from elicit.evaluate import evaluate
 from elicit.gold import load_gold
-from elicit.labelling import Result, label, open_store, resume
+from elicit.labelling import Result, label, open_store, resume, task_path_of
 from elicit.providers.base import ScoreRequest, Segment
 from elicit.providers.registry import open_model
 from elicit.run import outcome_of
@@ -48,7 +48,10 @@ Cache = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="llama-cpp:FILE.gguf, llama-cpp:hf:ORG/REPO/FILE.gguf, or tiny."
+        "--model",
+        "-m",
+        help="llama-cpp:FILE.gguf, llama-cpp:hf:ORG/REPO/FILE.gguf (either may end in "
+        "?threads=4&n_ctx=8192), or tiny.",
     ),
 ]
 MaxTokens = Annotated[
@@ -132,7 +135,8 @@ def run(
             for key, entry in shown.items():
                 typer.echo(f"{key} = {entry['value']}   ({entry['origin']})")
         return
-    path = task if task in embedded_tasks() else str(Path(task).resolve())
+    if no_cache and max_tokens is not None:
+        raise InputError("--max-tokens-spent needs the store to go on from: drop --no-cache")
     with shown_progress(notes, loaded.name) as progress:
         result = label(
             loaded,
@@ -140,7 +144,6 @@ def run(
             name=name,
             cache=False if no_cache else cache,
             max_tokens=max_tokens,
-            task_path=path,
             settings=resolved.settings,
             on_progress=progress,
         )
@@ -152,13 +155,21 @@ def resume_run(
     name: Annotated[str, typer.Argument(help="A run's name; `elicit runs` lists them.")],
     out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
     max_tokens: MaxTokens = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take it over from a machine that is gone.")
+    ] = False,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with an interrupted run, as if it had never stopped."""
     with shown_progress(notes, name) as progress:
         result = resume(
-            name, open_task, cache=cache, max_tokens=max_tokens, on_progress=progress
+            name,
+            open_task,
+            cache=cache,
+            max_tokens=max_tokens,
+            on_progress=progress,
+            force=force,
         )
     notes.print(f"{result.usage.cached:,} scores came from the cache")
     _report(result, out_folder, as_json)
@@ -176,14 +187,17 @@ def evaluate_run(
         found = RunStore(store).get(name)
     if found.result is None:
         raise InputError(f"run {name!r} has no labels yet: elicit resume {name}")
-    source = gold or found.task_path
-    task = open_task(found.task_path, int(found.settings["items"]))
-    labels = load_gold(embedded_tasks().get(source, Path(source)), [i.id for i in task.items])
+    source = gold or task_path_of(found)
+    task = open_task(source)
+    if list(task.labels) != found.result["label_names"]:
+        raise InputError(f"{source}: its labels are not those the run {name!r} gave")
+    ids = found.result["ids"]
+    labels = load_gold(embedded_tasks().get(source, Path(source)), ids)
     if labels is None:
         raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
     best = outcome_of(found).best
-    groups = [item.group or item.id for item in task.items]
-    result = evaluate(best.labels, best.log_odds, labels, groups)
+    group_of = {item.id: item.group for item in task.items}
+    result = evaluate(best.labels, best.log_odds, labels, [group_of.get(i) or i for i in ids])
     if as_json:
         print_json(result.as_dict() | {"inconsistency": best.inconsistency})
         return
@@ -259,6 +273,7 @@ def doctor(model: Model = "tiny", as_json: AsJson = False) -> None:
             "model": provider.name,
             "evidence": provider.capabilities.evidence,
             "context_tokens": provider.capabilities.context_tokens,
+            "deterministic": provider.capabilities.deterministic,
             "log_probs": list(again[0][1].log_probs),
             "coverage": again[0][1].coverage,
             "repeats_exactly": again[0][1] == again[1][1],
@@ -318,6 +333,3 @@ def main() -> None:
     except ElicitError as error:
         notes.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        notes.print("interrupted; `elicit runs` shows what can be resumed")
-        sys.exit(130)

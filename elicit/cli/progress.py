@@ -17,7 +17,17 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def shown_progress(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
-    """A function to call with each event."""
+    """A function to call with each event. An interrupt is told what to do next."""
+    try:
+        with _shown(console, title) as show:
+            yield show
+    except KeyboardInterrupt:
+        console.print("interrupted; `elicit runs` shows what can be resumed")
+        raise
+
+
+@contextmanager
+def _shown(console: Console, title: str) -> Iterator[Callable[[Progress], None]]:
     if not console.is_terminal:
         yield _lines(console, title)
         return

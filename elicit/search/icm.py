@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.constraints import Rules
+from elicit.constraints import UNLABELLED, Rules
 from elicit.objective import (
-    UNLABELLED,
     Labelling,
     Measure,
     Predictability,

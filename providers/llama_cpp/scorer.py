@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import llama_cpp
 import numpy as np
 
 from elicit.providers.base import (
@@ -62,7 +63,7 @@ class LlamaCppProvider:
             provider="llama-cpp",
             model=f"sha256:{content_hash(path)}",
             revision="" if adapter is None else f"adapter sha256:{content_hash(adapter)}",
-            parameters=self._settings.identity(),
+            parameters={**self._settings.identity(), "llama_cpp": llama_cpp.__version__},
         )
         self._limit = self._settings.n_ctx or self._model.trained_context
 
@@ -78,13 +79,6 @@ class LlamaCppProvider:
     def capabilities(self) -> Capabilities:
         return Capabilities("exact", self._limit, deterministic=True)
 
-    @property
-    def notes(self) -> list[str]:
-        """What a user should know of how this model is read."""
-        if self._tokeniser.exact:
-            return ["segments tokenise differently alone; every prompt is tokenised whole"]
-        return []
-
     def close(self) -> None:
         self._model.close()
 
@@ -98,7 +92,7 @@ class LlamaCppProvider:
                 raise PromptTooLong(
                     f"{self._name}: prompt {prompt.index + 1} of {len(prompts)} has "
                     f"{_length(prompt):,} tokens with its label, the context {self._limit:,}; "
-                    'use demonstrations = "fit", or a larger n_ctx if the model can take it'
+                    'use demonstrations = "fit", or a model that takes more'
                 )
         single = self._settings.mode == "single"
         for unit in plan(

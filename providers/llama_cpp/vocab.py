@@ -1,32 +1,49 @@
 """One rule for tokens: what is scored is the tokenisation of the joined text.
 
-Segments are tokenised one by one and remembered, which is the same thing for most
-vocabularies and thousands of times cheaper. Whether it is the same is checked on samples
-of what is asked; where it is not, every prompt is tokenised whole.
+Segments are tokenised one by one and remembered, which is thousands of times cheaper. A
+request is put together from them only where every two neighbours join to the tokens they
+have apart; any other request is tokenised whole. So a request's tokens depend on the
+request alone, never on what was asked before it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 from elicit.providers.base import ModelError, Prompt, ScoreRequest
 from elicit.providers.llama_cpp.batch import TokenPrompt, Tokens, common_prefix
 
-SAMPLES = 12
 REMEMBERED = 200_000
+SHORT = 8
+"""Characters below which a segment might join with both its neighbours at once, which no
+two of them would show."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Demonstrations, and their tokens."""
+
+    segments: Prompt
+    separable: bool
+    tokens: Tokens
 
 
 class Tokeniser:
-    """Turns requests into tokens. `exact` is set once samples show that it is needed."""
+    """Turns requests into tokens. `tokenize` adds no BOS; `bos` is None where none is due."""
 
     def __init__(self, tokenize: Callable[[str], list[int]], bos: int | None) -> None:
         self._tokenize = tokenize
         self._bos = () if bos is None else (bos,)
-        self._known: OrderedDict[str, Tokens] = OrderedDict()
-        self._demonstrations: tuple[Prompt, Tokens] | None = None
-        self.exact = False
-        self._checked: set[tuple[str, ...]] = set()
+        self._tokens: OrderedDict[str, Tokens] = OrderedDict()
+        self._joins: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._shown: _Shown | None = None
 
     def encode(self, requests: Sequence[ScoreRequest]) -> list[TokenPrompt]:
         """Tokens of every request; see `providers.base` for what it raises.
@@ -34,65 +51,79 @@ class Tokeniser:
         Raises:
             ModelError: two labels can't be told apart by this model's tokens.
         """
-        self._check(requests)
-        encode = self._joined if self.exact else self._piecewise
-        return [encode(i, request) for i, request in enumerate(requests)]
+        return [self._encode(i, request) for i, request in enumerate(requests)]
 
-    def _check(self, requests: Sequence[ScoreRequest]) -> None:
-        step = max(1, len(requests) // SAMPLES)
-        for i in range(0, len(requests), step):
-            request = requests[i]
-            if self.exact:
-                return
-            # The first prompts of a label set, and later ones now and then: data may turn.
-            if request.labels in self._checked and i:
-                continue
-            self._checked.add(request.labels)
-            pieces, joined = self._piecewise(0, request), self._joined(0, request)
-            if _sequences(pieces) != _sequences(joined):
-                self.exact = True
-
-    def _piecewise(self, index: int, request: ScoreRequest) -> TokenPrompt:
-        demonstrations, question = request.prompt[:-1], request.prompt[-1].text
-        if self._demonstrations is None or self._demonstrations[0] != demonstrations:
-            tokens = self._bos + tuple(
-                token for segment in demonstrations for token in self._remember(segment.text)
-            )
-            self._demonstrations = (demonstrations, tokens)
-        shared = self._demonstrations[1]
+    def _encode(self, index: int, request: ScoreRequest) -> TokenPrompt:
+        shown, text = self._demonstrations(request.prompt[:-1]), request.prompt[-1].text
         # "…claim is " and "True" join to " True": the space belongs to the label.
-        body = question.rstrip(" ")
-        space = question[len(body) :]
-        labels = tuple(self._remember(space + label) for label in request.labels)
-        return _checked(
-            TokenPrompt(index, shared + self._remember(body), len(shared), labels),
-            request.labels,
+        question = text.rstrip(" ")
+        labels = [text[len(question) :] + label for label in request.labels]
+        last = shown.segments[-1].text if shown.segments else ""
+        separable = shown.separable and all(
+            self._separable((last, question, label)) for label in labels
+        )
+        if separable:
+            made = TokenPrompt(
+                index,
+                shown.tokens + self._remembered(question),
+                len(shown.tokens),
+                tuple(self._remembered(label) for label in labels),
+            )
+        else:
+            made = self._whole(index, shown, question, labels)
+        return _checked(made, request.labels)
+
+    def _demonstrations(self, segments: Prompt) -> _Shown:
+        """Neighbouring requests mostly share them, so the last ones are kept."""
+        if self._shown is None or self._shown.segments != segments:
+            texts = [segment.text for segment in segments]
+            separable = self._separable(texts)
+            tokens = (
+                tuple(token for text in texts for token in self._remembered(text))
+                if separable
+                else tuple(self._tokenize("".join(texts)))
+            )
+            self._shown = _Shown(segments, separable, self._bos + tokens)
+        return self._shown
+
+    def _whole(
+        self, index: int, shown: _Shown, question: str, labels: Sequence[str]
+    ) -> TokenPrompt:
+        """The labels' tokens are those from the first that a label changes."""
+        text = "".join(segment.text for segment in shown.segments) + question
+        alone = self._bos + tuple(self._tokenize(text))
+        joined = [self._bos + tuple(self._tokenize(text + label)) for label in labels]
+        cut = min(common_prefix(alone, tokens) for tokens in joined)
+        shared = max(0, min(common_prefix(shown.tokens, alone), cut - 1))
+        return TokenPrompt(index, alone[:cut], shared, tuple(t[cut:] for t in joined))
+
+    def _separable(self, texts: Sequence[str]) -> bool:
+        """Whether the texts, joined, have the tokens they have apart."""
+        pieces = [text for text in texts if text]
+        return all(len(piece) >= SHORT for piece in pieces[1:-1]) and all(
+            self._joins_cleanly(left, right) for left, right in pairwise(pieces)
         )
 
-    def _joined(self, index: int, request: ScoreRequest) -> TokenPrompt:
-        text = "".join(segment.text for segment in request.prompt)
-        whole = [self._bos + tuple(self._tokenize(text + label)) for label in request.labels]
-        common = min(common_prefix(whole[0], other) for other in whole[1:])
-        before = "".join(segment.text for segment in request.prompt[:-1])
-        demonstrations = self._bos + tuple(self._tokenize(before)) if before else self._bos
-        shared = min(common_prefix(demonstrations, whole[0]), common - 1)
-        labels = tuple(tokens[common:] for tokens in whole)
-        return _checked(
-            TokenPrompt(index, whole[0][:common], max(0, shared), labels), request.labels
-        )
+    def _joins_cleanly(self, left: str, right: str) -> bool:
+        known = self._joins.get((left, right))
+        if known is None:
+            apart = self._remembered(left) + self._remembered(right)
+            known = tuple(self._tokenize(left + right)) == apart
+            _remember(self._joins, (left, right), known)
+        return known
 
-    def _remember(self, text: str) -> Tokens:
-        tokens = self._known.get(text)
+    def _remembered(self, text: str) -> Tokens:
+        tokens = self._tokens.get(text)
         if tokens is None:
             tokens = tuple(self._tokenize(text)) if text else ()
-            self._known[text] = tokens
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            _remember(self._tokens, text, tokens)
         return tokens
 
 
-def _sequences(prompt: TokenPrompt) -> list[Tokens]:
-    return [prompt.prompt + label for label in prompt.labels]
+def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _checked(prompt: TokenPrompt, labels: Sequence[str]) -> TokenPrompt:
