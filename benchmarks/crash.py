@@ -61,7 +61,7 @@ def outcome(cache: Path) -> tuple[object, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--items", type=int, default=216)
+    parser.add_argument("--items", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
     start = ("run", "claims", "--limit", str(a.items), "--name", "r")

@@ -2,7 +2,7 @@
 
     python benchmarks/replay.py --iterations 3000
 
-Runs the embedded task `claims` once, then again as new processes (start-up included).
+Runs an embedded task once, then again as new processes (start-up included).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 
-def run(cache: Path, iterations: int, seed: int) -> tuple[dict[str, Any], float]:
+def run(cache: Path, task: str, iterations: int, seed: int) -> tuple[dict[str, Any], float]:
     """One run as a user starts it; returns what it printed and its seconds."""
     code = "from elicit.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "run", "claims", "--json", "--cache", str(cache)]
+    command = [sys.executable, "-c", code, "run", task, "--json", "--cache", str(cache)]
     command += ["--seed", str(seed), "--set", f"iterations={iterations}"]
     start = time.perf_counter()
     done = subprocess.run(
@@ -32,14 +32,15 @@ def run(cache: Path, iterations: int, seed: int) -> tuple[dict[str, Any], float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--task", default="sizes")
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=5)
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "scores.db"
-        first, seconds = run(cache, a.iterations, a.seed)
-        again = [run(cache, a.iterations, a.seed) for _ in range(a.repeats)]
+        first, seconds = run(cache, a.task, a.iterations, a.seed)
+        again = [run(cache, a.task, a.iterations, a.seed) for _ in range(a.repeats)]
         size = cache.stat().st_size
     if any(found["rows"] != first["rows"] for found, _ in again):
         sys.exit("error: a replayed run found other labels")

@@ -141,9 +141,16 @@ def test_a_checkpoint_that_fails_changes_nothing(runs: RunStore) -> None:
     run = create(runs)
     runs.checkpoint(run.id, 0, "old", 1, [(0, "a"), (1, "b")])
     with pytest.raises(sqlite3.IntegrityError):
-        runs.checkpoint(run.id, 0, "new", 2, [(2, "c"), (1, "again")])
+        runs.checkpoint(run.id, 0, "new", 2, [(2, "c"), (2, "again")])
     assert runs.load_checkpoint(run.id, 0) == "old"
     assert runs.trace(run.id, 0) == [(0, "a"), (1, "b")]
+
+
+def test_trace_rows_given_again_are_kept_once(runs: RunStore) -> None:
+    run = create(runs)
+    runs.checkpoint(run.id, 0, "old", 1, [(0, "a"), (1, "b")])
+    runs.checkpoint(run.id, 0, "new", 2, [(0, "a"), (1, "b"), (2, "c")])
+    assert runs.trace(run.id, 0) == [(0, "a"), (1, "b"), (2, "c")]
 
 
 def test_a_damaged_state_is_refused(runs: RunStore, store: ScoreStore) -> None:
