@@ -79,7 +79,9 @@ def main() -> None:
             try:
                 # Past start-up, so that a kill falls into the search.
                 process.wait(
-                    timeout=None if kills == a.kills else 1.2 + rng.uniform(0, seconds / 10)
+                    timeout=None
+                    if kills == a.kills
+                    else 1.2 + rng.uniform(0, seconds / a.kills)
                 )
                 break
             except subprocess.TimeoutExpired:

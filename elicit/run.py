@@ -68,6 +68,7 @@ class Outcome:
     chains: tuple[Chain, ...]
     usage: Usage
     mean_coverage: float | None
+    """Mean total probability of the labels in the scores of the final labellings, 0 to 1."""
 
     @property
     def best(self) -> Chain:
@@ -158,9 +159,11 @@ def _chains(
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
     settings = settings_of(run)
-    scorer = Scorer(task.render(), meter)
+    rendered = task.render()
+    scorer = Scorer(rendered, meter)
     rules = task.rules()
-    chains = []
+    chains: list[Chain] = []
+    coverages: list[float] = []
     for number in range(settings.chains):
         seed = np.random.SeedSequence([settings.seed, number])
         predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
@@ -173,8 +176,14 @@ def _chains(
         final = final or _saved(runs, run.id, number)
         if final is None:
             raise AssertionError("a search yields at least one state")
-        chains.append(_finish(scorer, rules, predict, final))
-    return Outcome(tuple(chains), meter.usage, scorer.mean_coverage)
+        # A scorer that has read nothing yet, so that the coverage told is that of the final
+        # scores, and the same however often the run was taken up.
+        last = Scorer(rendered, meter)
+        chains.append(_finish(last, rules, predict, final))
+        if last.mean_coverage is not None:
+            coverages.append(last.mean_coverage)
+    coverage = float(np.mean(coverages)) if coverages else None
+    return Outcome(tuple(chains), meter.usage, coverage)
 
 
 def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:

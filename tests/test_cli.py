@@ -112,6 +112,7 @@ def test_killed_at_random_instants_and_resumed_equals_uninterrupted(tmp_path: Pa
     assert json.loads(final.stdout)["rows"] == expected["rows"]
     with ScoreStore(whole) as a, ScoreStore(broken) as b:
         one, two = RunStore(a), RunStore(b)
+        assert one.get("r").result == two.get("r").result
         assert one.trace(one.get("r").id, 0) == two.trace(two.get("r").id, 0)
         assert a.stats().scores == b.stats().scores
 
@@ -130,7 +131,7 @@ def test_eval_knows_items_by_their_ids_not_by_their_place(tmp_path: Path) -> Non
     before = json.loads(elicit("eval", "r", "--json", cache=cache).stdout)
     rows.write_text("\n".join([lines[0].replace("i0", "new"), *lines]))
     assert json.loads(elicit("eval", "r", "--json", cache=cache).stdout) == before
-    rows.write_text("\n".join(line.replace('"i', '"j') for line in lines))
+    rows.write_text("\n".join(line.replace(': "i', ': "j') for line in lines))
     refused(elicit("eval", "r", cache=cache), "no item has both a label and a gold label")
 
 
