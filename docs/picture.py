@@ -19,7 +19,7 @@ def bar(index: int, name: str, value: float, low: float, high: float) -> str:
         f'<text x="{LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(name)}</text>'
         f'<rect x="{LEFT}" y="{y}" width="{end - LEFT:.1f}" height="24" rx="3" '
         f'fill="{"#2f6f9f" if ours else "#a9b4bd"}"/>'
-        f'<line x1="{x0:.1f}" x2="{x1:.1f}" y1="{middle}" y2="{middle}" stroke="#d2691e" '
+        f'<line x1="{x0:.1f}" x2="{x1:.1f}" y1="{y + 21}" y2="{y + 21}" stroke="#d2691e" '
         f'stroke-width="2"/>'
         f'<text x="{LEFT + 6}" y="{middle + 4}" fill="#fff" font-weight="bold">'
         f"{100 * value:.1f} %</text>"
