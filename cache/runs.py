@@ -197,7 +197,7 @@ class RunStore:
             self._touch(run_id)
 
     def add_usage(self, run_id: int, usage: Mapping[str, float | None]) -> None:
-        """Add what a session used to the run's totals; None adds nothing."""
+        """Add what a process used to the run's totals; None adds nothing."""
         with self._store.transaction():
             row = self._connection.execute(
                 "SELECT usage FROM runs WHERE id = ?", (run_id,)

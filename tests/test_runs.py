@@ -91,7 +91,7 @@ def test_an_unknown_name_gets_a_suggestion(runs: RunStore) -> None:
         runs.get("claim-1")
 
 
-def test_usage_adds_up_over_sessions(runs: RunStore) -> None:
+def test_usage_adds_up_over_processes(runs: RunStore) -> None:
     run = create(runs)
     runs.add_usage(run.id, {"requests": 2, "cost_usd": None})
     runs.add_usage(run.id, {"requests": 3, "cost_usd": 0.5})
