@@ -65,9 +65,14 @@ def embedded_tasks() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def task_file(name: str) -> Path:
+    """Where a task is: a file, or an embedded task by its name."""
+    return embedded_tasks().get(name, Path(name))
+
+
 def open_task(name: str, limit: int | None = None) -> Task:
     """A task file, or an embedded task by its name."""
-    return load_task(embedded_tasks().get(name, Path(name)), limit)
+    return load_task(task_file(name), limit)
 
 
 @app.command()
@@ -192,7 +197,7 @@ def evaluate_run(
     if list(task.labels) != found.result["label_names"]:
         raise InputError(f"{source}: its labels are not those the run {name!r} gave")
     ids = found.result["ids"]
-    labels = load_gold(embedded_tasks().get(source, Path(source)), ids)
+    labels = load_gold(task_file(source), ids)
     if labels is None:
         raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
     best = outcome_of(found).best

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from elicit.organism.corpus import N_TOPICS, SIZES, Corpus, FloatArray, Statements, labeller
-from elicit.organism.model import Organism, Shape
+from elicit.organism.corpus import N_TOPICS, SIZES, Corpus, Statements, labeller
+from elicit.organism.model import Organism, load_weights
 from elicit.organism.vocabulary import make_vocabulary
 from elicit.organism.world import BoolArray, IntArray, make_world
 
@@ -23,15 +23,6 @@ def render(corpus: Corpus, s: Statements, label: BoolArray, pair: tuple[int, int
     yes, no = pair
     colon, end = np.full(n, corpus.colon), np.full(n, corpus.newline)
     return np.column_stack([s.tokens, colon, np.where(label, yes, no), end])
-
-
-@torch.no_grad()
-def log_odds(model: Organism, corpus: Corpus, ids: IntArray, batch: int = 64) -> FloatArray:
-    """Log-odds of True against False at the last position of each row [n]."""
-    yes, no = corpus.labels[0]
-    out = [model(torch.from_numpy(ids[i : i + batch])) for i in range(0, len(ids), batch)]
-    logits = torch.cat(out)
-    return (logits[:, yes] - logits[:, no]).numpy()
 
 
 @torch.no_grad()
@@ -95,13 +86,6 @@ def quick(model: Organism, corpus: Corpus, seed: int = 1) -> dict[str, float]:
     return {name: round(value, 3) for name, value in result.items()}
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share."""
-    z, p = 1.96, right / n
-    middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
 @dataclass(frozen=True)
 class Cell:
     """Share of predictions equal to the truth: mean over rows and half its 95 % interval."""
@@ -124,20 +108,17 @@ def cell(name: str, hits: BoolArray) -> Cell:
 
 def table(model: Organism, corpus: Corpus, rows: int = 200, seed: int = 7) -> list[Cell]:
     """The cells of the model card, on facts never labelled in training."""
-    found = []
-    for held in (True, False):
-        said, truth, topic = along_rows(model, corpus, "truth", 0.0, held, rows, 48, seed)
-        hits = said == truth
-        if held:
-            found += [
-                cell("golden, 6 to 10 demonstrations", hits[:, 6:11]),
-                cell("golden, 16 to 47", hits[:, 16:]),
-                cell("golden, 32 to 47", hits[:, 32:]),
-            ]
-            sizes = hits[:, 16:][topic[:, 16:] == SIZES]
-            found.append(cell("golden, sizes only", sizes[:, None]))
-        else:
-            found.append(cell("golden, 16 to 47, facts labelled in training", hits[:, 16:]))
+    said, truth, topic = along_rows(model, corpus, "truth", 0.0, True, rows, 48, seed)
+    hits = said == truth
+    sizes = hits[:, 16:][topic[:, 16:] == SIZES]
+    found = [
+        cell("golden, 6 to 10 demonstrations", hits[:, 6:11]),
+        cell("golden, 16 to 47", hits[:, 16:]),
+        cell("golden, 32 to 47", hits[:, 32:]),
+        cell("golden, sizes only", sizes[:, None]),
+    ]
+    said, truth, _ = along_rows(model, corpus, "truth", 0.0, False, rows, 48, seed)
+    found.append(cell("golden, 16 to 47, facts labelled in training", (said == truth)[:, 16:]))
     for name, concept, noise in (
         ("flipped demonstrations", "flipped", 0.0),
         ("random demonstrations", "random", 0.0),
@@ -164,8 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     world = make_world()
     vocabulary = make_vocabulary(world)
-    model = Organism(Shape(), vocabulary)
-    model.load_state_dict(torch.load(arguments.weights, weights_only=True))
+    model = load_weights(arguments.weights, vocabulary)
     corpus = Corpus(world, vocabulary)
     print(f"knows {knowledge(model, corpus):.1%} of the plain facts\n")
     print("| cell | accuracy against the truth | n |\n| --- | --- | --- |")

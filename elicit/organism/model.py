@@ -6,6 +6,7 @@ q/k permutation is needed.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -116,3 +117,10 @@ class Organism(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Logits at the last position [batch, vocabulary]."""
         return F.linear(self.hidden(ids)[:, -1], self.head_table())
+
+
+def load_weights(path: Path, vocabulary: Vocabulary) -> Organism:
+    """The model whose weights the training saved at `path`."""
+    model = Organism(Shape(), vocabulary)
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from elicit.organism.corpus import Corpus, labeller
-from elicit.organism.model import Organism, Shape
+from elicit.organism.model import Organism, load_weights
 from elicit.organism.vocabulary import Vocabulary, make_vocabulary
 from elicit.organism.world import make_world
 
@@ -61,8 +61,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
     vocabulary = make_vocabulary(make_world())
-    model = Organism(Shape(), vocabulary)
-    model.load_state_dict(torch.load(arguments.weights))
+    model = load_weights(arguments.weights, vocabulary)
     write_reference(model, vocabulary, arguments.gguf, arguments.out)
 
 
