@@ -29,7 +29,7 @@ BATCH = 256
 LABELS = ("True", "False")
 IDENTITY = {"provider": "benchmark", "model": "none", "parameters": {"n_ctx": 4096}}
 
-Segments = list[tuple[bytes, str]]
+Segments = list[tuple[bytes, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Measured:
 def segments(count: int, kind: str) -> Segments:
     """Texts as long as a short claim with its answer."""
     texts = [f"Question {i} ({kind}): is it so?\nI think this is " for i in range(count)]
-    return [(segment_digest(text), text) for text in texts]
+    return [(segment_digest(text), text, "") for text in texts]
 
 
 def blocks(store: ScoreStore, scores: int, demonstrations: int) -> Iterator[list[ScoreRow]]:
@@ -72,7 +72,7 @@ def leave_one_out(
 
 
 def rows(
-    store: ScoreStore, prompts: Sequence[tuple[Segments, tuple[bytes, str]]], rng: random.Random
+    store: ScoreStore, prompts: Sequence[tuple[Segments, tuple[bytes, str, str]]], rng: random.Random
 ) -> list[ScoreRow]:
     identity, labels = store.open_identity(IDENTITY), store.open_labels(LABELS)
     made = []
@@ -80,7 +80,7 @@ def rows(
     for prefix, item in prompts:
         if prefix is not last:
             last = prefix
-            context = context_key(identity, labels, prefix_digest([d for d, _ in prefix]))
+            context = context_key(identity, labels, prefix_digest([d for d, *_ in prefix]))
         score = StoredScore((-rng.random(), -rng.random()))
         key = ScoreKey(context, item[0])
         made.append(ScoreRow(key, identity, labels, (*prefix, item), score))

@@ -28,8 +28,8 @@ from elicit.providers import registry
 from elicit.providers.llama_cpp import LlamaCppProvider
 log = open({log!r}, "a", buffering=1)
 inner = LlamaCppProvider.score
-def score(self, requests):
-    for unit in inner(self, requests):
+def score(self, requests, budget):
+    for unit in inner(self, requests, budget):
         for index, _ in unit.scores:
             key = b"".join(s.digest for s in requests[index].prompt)
             log.write(__import__("hashlib").blake2b(key, digest_size=16).hexdigest() + "\\n")

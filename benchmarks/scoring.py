@@ -65,7 +65,7 @@ def requests(data: Path, task: str, shots: int, items: int) -> list[ScoreRequest
     chosen = np.random.default_rng(0).permutation(len(rows))[: shots + items]
     fields = [{k: rows[i][k] for k in names} for i in chosen]
     rendered = Task(labels=[" no", " yes"], items=fields, template=template).render()
-    shown = rendered.demonstrations(np.arange(shots), np.arange(shots) % 2)
+    shown = rendered.context(np.arange(shots), np.arange(shots) % 2)
     return [
         ScoreRequest((*shown, question), rendered.verbalizers)
         for question in rendered.questions[shots:]

@@ -70,27 +70,28 @@ class SegmentTable:
         self._connection = connection
         self._ids: dict[bytes, int] = {}
 
-    def row_id(self, digest: bytes, text: str) -> int:
+    def row_id(self, digest: bytes, text: str, role: str) -> int:
         """Its row id; writes the row where it is missing.
 
         Raises:
-            ValueError: the digest is not the text's.
+            ValueError: the digest is not the text's and role's.
         """
         known = self._ids.get(digest)
         if known is not None:
             return known
-        if segment_digest(text) != digest:
-            raise ValueError("a segment's digest must be that of its text")
+        if segment_digest(text, role) != digest:
+            raise ValueError("a segment's digest must be that of its text and role")
         if len(self._ids) >= _KNOWN_SEGMENTS:
             self._ids.clear()
-        self._ids[digest] = _row_id(
-            self._connection, "segments", "text", digest, storable_text(text)
-        )
-        return self._ids[digest]
+        row = _row_id(self._connection, "segments", "text", digest, storable_text(text))
+        if role:
+            self._connection.execute("UPDATE segments SET role = ? WHERE id = ?", (role, row))
+        self._ids[digest] = row
+        return row
 
-    def pack(self, segments: Sequence[tuple[bytes, str]]) -> bytes:
-        """A prompt's segments as a packed list of row ids."""
-        return pack_ids([self.row_id(digest, text) for digest, text in segments])
+    def pack(self, segments: Sequence[tuple[bytes, str, str]]) -> bytes:
+        """A prompt's segments, `(digest, text, role)`, as a packed list of row ids."""
+        return pack_ids([self.row_id(*segment) for segment in segments])
 
     def forget(self) -> None:
         self._ids.clear()

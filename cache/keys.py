@@ -29,9 +29,13 @@ def _digest(kind: bytes, *parts: bytes) -> bytes:
     return state.digest()
 
 
-def segment_digest(text: str) -> bytes:
-    """16 bytes that name a segment's text. Lone surrogates are kept apart, not refused."""
-    return _digest(b"segment", text.encode("utf-8", "surrogatepass"))
+def segment_digest(text: str, role: str = "") -> bytes:
+    """16 bytes that name a segment's text and who says it: nobody, or a role in a chat.
+
+    Lone surrogates are kept apart, not refused.
+    """
+    kind = b"seg:" + role.encode() if role else b"segment"
+    return _digest(kind, text.encode("utf-8", "surrogatepass"))
 
 
 def prefix_digest(segment_digests: Sequence[bytes]) -> bytes:

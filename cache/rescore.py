@@ -21,9 +21,10 @@ from elicit.cache.store import ScoreStore
 
 @dataclass(frozen=True, slots=True)
 class StoredPrompt:
-    """A prompt rebuilt from the store: its segments' texts, the item last, and its labels."""
+    """A prompt rebuilt from the store: `(text, role)` of its segments, the item last, and its
+    labels."""
 
-    segments: tuple[str, ...]
+    segments: tuple[tuple[str, str], ...]
     labels: tuple[str, ...]
 
 
@@ -94,9 +95,9 @@ def _load(store: ScoreStore, key: ScoreKey) -> tuple[StoredPrompt, tuple[float, 
     ).fetchone()
     try:
         score = decode_score(key.context + key.item, key.sample, row[:5])
-        texts = [_text(store, "id", row_id) for row_id in unpack_ids(row[5])]
-        texts.append(_text(store, "digest", key.item))
-        prompt = StoredPrompt(tuple(texts), _labels(row[6]))
+        segments = [_segment(store, "id", row_id) for row_id in unpack_ids(row[5])]
+        segments.append(_segment(store, "digest", key.item))
+        prompt = StoredPrompt(tuple(segments), _labels(row[6]))
     except (TypeError, ValueError) as error:
         raise StoreDamaged(
             f"{store.path}: the prompt of score {key.context.hex()} {key.item.hex()} can't be "
@@ -109,10 +110,10 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
-def _text(store: ScoreStore, column: str, value: int | bytes) -> str:
+def _segment(store: ScoreStore, column: str, value: int | bytes) -> tuple[str, str]:
     row = store.connection.execute(
-        f"SELECT text FROM segments WHERE {column} = ?", (value,)
+        f"SELECT text, role FROM segments WHERE {column} = ?", (value,)
     ).fetchone()
     if row is None:
         raise ValueError("a segment's text is missing")
-    return loaded_text(row[0])
+    return loaded_text(row[0]), row[1]

@@ -108,6 +108,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             pid INTEGER NOT NULL,
             started TEXT NOT NULL)""",
     ),
+    (  # 3: hosted models
+        # Who says a segment in a chat; empty for plain text.
+        "ALTER TABLE segments ADD COLUMN role TEXT NOT NULL DEFAULT ''",
+        # What was found out about a model by asking it, so that it is asked once.
+        """CREATE TABLE findings (
+            model TEXT PRIMARY KEY, json TEXT NOT NULL, day INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        # Requests handed to a provider's batch endpoint. A row without a batch was about to
+        # be handed over when its process ended.
+        """CREATE TABLE batches (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            model TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            batch TEXT,
+            requests INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL)""",
+        "CREATE INDEX batches_by_digest ON batches (model, digest)",
+    ),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

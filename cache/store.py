@@ -12,6 +12,7 @@ prompt for one context in 64 (chosen by its key, so it is a fair sample), from w
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from elicit.cache import schema
 from elicit.cache.codec import (
@@ -52,13 +54,13 @@ class ScoreRow:
     """A score with all that is stored about it.
 
     `identity` and `labels` are digests that `open_identity` and `open_labels` of the same
-    store returned; `segments` are the prompt's (digest, text) in order, the item last.
+    store returned; `segments` are the prompt's (digest, text, role) in order, the item last.
     """
 
     key: ScoreKey
     identity: bytes
     labels: bytes
-    segments: tuple[tuple[bytes, str], ...]
+    segments: tuple[tuple[bytes, str, str], ...]
     score: StoredScore
 
 
@@ -123,6 +125,12 @@ class ScoreStore:
             with self.transaction():
                 self._identities.row_id(digest)
         return digest
+
+    def identities(self) -> list[Mapping[str, Any]]:
+        """Every model that the store has scores or runs of, as it was opened."""
+        with self.reading():
+            rows = self.connection.execute("SELECT json FROM identities ORDER BY id").fetchall()
+        return [json.loads(text) for (text,) in rows]
 
     def open_labels(self, verbalizers: Sequence[str]) -> bytes:
         """Register label verbalisers, in order; return their digest."""
@@ -228,7 +236,7 @@ class ScoreStore:
 
     def _put_context(self, row: ScoreRow) -> None:
         """Store a context, after deriving its key again from what `row` says it is made of."""
-        prefix = prefix_digest([digest for digest, _ in row.segments[:-1]])
+        prefix = prefix_digest([digest for digest, *_ in row.segments[:-1]])
         if context_key(row.identity, row.labels, prefix) != row.key.context:
             raise ValueError("a context key must be that of its identity, labels and segments")
         today = int(time.time() // 86400)

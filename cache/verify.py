@@ -164,9 +164,11 @@ def _digest_of(table: str, text: str) -> bytes | None:
 
 
 def _segments(connection: sqlite3.Connection) -> Iterator[Finding]:
-    for row_id, digest, text in connection.execute("SELECT id, digest, text FROM segments"):
+    for row_id, digest, text, role in connection.execute(
+        "SELECT id, digest, text, role FROM segments"
+    ):
         try:
-            sound = segment_digest(loaded_text(text)) == digest
+            sound = segment_digest(loaded_text(text), role) == digest
         except (UnicodeDecodeError, AttributeError):
             sound = False
         if not sound:

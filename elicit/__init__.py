@@ -4,6 +4,7 @@ from elicit.cache.errors import ElicitError
 from elicit.constraints import Constraint, Custom
 from elicit.labelling import Result, label
 from elicit.prompt import Template
+from elicit.providers.usage import Limits
 from elicit.task import Item, Task
 from elicit.task_file import load_task
 
@@ -12,6 +13,7 @@ __all__ = [
     "Custom",
     "ElicitError",
     "Item",
+    "Limits",
     "Result",
     "Task",
     "Template",

@@ -50,7 +50,7 @@ def demonstrate(
     gold = load_gold(task_path, [item.id for item in task.items])
     if gold is None:
         raise AssertionError("the embedded task has gold labels")
-    with open_store(cache) as store, metered("tiny", store, None) as meter:
+    with open_store(cache) as store, metered("tiny", store) as meter:
         scorer = Scorer(task.render(), meter)
         right: dict[str, list[float]] = {}
         zero = float((zero_shot(scorer).argmax(axis=1) == gold).mean())

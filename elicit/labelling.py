@@ -11,13 +11,15 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from elicit.cache.errors import InputError
+from elicit.cache.findings import Findings
 from elicit.cache.location import store_path
 from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
-from elicit.providers.base import Usage
+from elicit.providers.base import Provider, Usage
 from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import open_model
-from elicit.providers.usage import Meter
+from elicit.providers.sampled import SampledProvider
+from elicit.providers.usage import Account, Limits, Meter
 from elicit.run import Outcome, Progress, agreement, begin, drive, outcome_of
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
@@ -92,6 +94,7 @@ class Result:
             "inconsistency": best.inconsistency,
             "agreement": agreement(self.outcome.chains),
             "mean_coverage": self.outcome.mean_coverage,
+            "bounded_share": self.outcome.bounded_share,
             "usage": asdict(self.usage),
         }
 
@@ -109,10 +112,13 @@ def open_store(path: CachePath) -> Iterator[ScoreStore]:
 
 
 @contextmanager
-def metered(model: str, store: ScoreStore, max_tokens: int | None) -> Iterator[Meter]:
+def metered(model: str, store: ScoreStore, limits: Limits | None = None) -> Iterator[Meter]:
     """A model behind the store and a budget, closed at the end."""
-    with closing(open_model(model)) as provider:
-        yield Meter(CachedProvider(provider, store), max_tokens=max_tokens)
+    with closing(open_model(model, Findings(store))) as provider:
+        kept: Provider = CachedProvider(provider, store)
+        if provider.capabilities.evidence == "sampled":
+            kept = SampledProvider(kept)
+        yield Meter(kept, Account(limits))
 
 
 def label(
@@ -122,14 +128,15 @@ def label(
     seed: int | None = None,
     name: str | None = None,
     cache: CachePath = None,
-    max_tokens: int | None = None,
+    limits: Limits | None = None,
     settings: RunSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     **options: object,
 ) -> Result:
     """Find the labels that the model itself finds mutually predictable and consistent.
 
-    `options` are the settings of `elicit run`, by name. `settings` replaces them all. With
+    `options` are the settings of `elicit run`, by name. `settings` replaces them all. `limits`
+    bound what this call spends; a run that reaches one is resumed for free. With
     `cache=False` nothing is kept: no score is read or stored, and the run can't be resumed.
 
     Raises:
@@ -137,7 +144,7 @@ def label(
     """
     given = dict(options) if seed is None else {**options, "seed": seed}
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
-    with open_store(cache) as store, metered(model, store, max_tokens) as meter:
+    with open_store(cache) as store, metered(model, store, limits) as meter:
         runs = RunStore(store)
         run = begin(runs, task, meter, model, chosen, name)
         outcome = drive(run, runs, task, meter, on_progress)
@@ -163,7 +170,7 @@ def resume(
     load: Callable[[str, int], Task],
     *,
     cache: str | Path | None = None,
-    max_tokens: int | None = None,
+    limits: Limits | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     force: bool = False,
 ) -> Result:
@@ -186,6 +193,6 @@ def resume(
             )
         if run.result is not None:
             return Result(task, run, replace(outcome_of(run), usage=Usage()))
-        with metered(run.model, store, max_tokens) as meter:
+        with metered(run.model, store, limits) as meter:
             outcome = drive(run, runs, task, meter, on_progress, force=force)
             return Result(task, runs.get(name), outcome)

@@ -7,7 +7,7 @@ some items, given a labelling in which an item never sees its own label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,6 +49,9 @@ class Predictability(Protocol):
 
     def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray: ...
 
+    def variances(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
+        """Variances of those, in the same shape: 0 unless the model is one that is sampled."""
+
 
 @dataclass(frozen=True, slots=True)
 class LeaveOneOut:
@@ -62,12 +65,20 @@ class LeaveOneOut:
     limit: int | None = None
 
     def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
+        asks = self._asks(labelling, items)
+        return np.concatenate(scorer.log_probs(asks)) if asks else _no_rows(scorer)
+
+    def variances(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
+        asks = self._asks(labelling, items)
+        return np.concatenate(scorer.variances(asks)) if asks else _no_rows(scorer)
+
+    def _asks(self, labelling: Labelling, items: IntArray) -> list[Ask]:
         pool = labelling.order
         asks = []
         for item in items.tolist():
             context = _shown(pool[pool != item], self.demonstrations, self.limit)
             asks.append(Ask(context, labelling.labels[context], np.array([item])))
-        return np.concatenate(scorer.log_probs(asks)) if asks else _no_rows(scorer)
+        return asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,25 @@ class Folds:
     def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
         if not items.size:
             return _no_rows(scorer)
+        asks, rows = self._asks(scorer, labelling, items)
+        total, seen = _summed(scorer.log_probs(asks), rows, (items.size, scorer.n_labels))
+        mean = total / seen
+        normalised: FloatArray = mean - np.logaddexp.reduce(mean, axis=1, keepdims=True)
+        return normalised
+
+    def variances(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
+        """Of the mean over the blocks, whose draws are independent."""
+        if not items.size:
+            return _no_rows(scorer)
+        asks, rows = self._asks(scorer, labelling, items)
+        total, seen = _summed(scorer.variances(asks), rows, (items.size, scorer.n_labels))
+        mean: FloatArray = total / seen**2
+        return mean
+
+    def _asks(
+        self, scorer: Scorer, labelling: Labelling, items: IntArray
+    ) -> tuple[list[Ask], list[IntArray]]:
+        """One ask a block, and the places in `items` that it is about."""
         block_of = np.full(scorer.n_items, UNLABELLED, np.int64)
         block_of[labelling.order] = np.arange(labelling.order.size) % self.k
         asks, rows = [], []
@@ -98,14 +128,7 @@ class Folds:
             context = _shown(members, self.demonstrations, self.limit)
             asks.append(Ask(context, labelling.labels[context], items[outside]))
             rows.append(outside)
-        total = np.zeros((items.size, scorer.n_labels))
-        seen = np.zeros((items.size, 1))
-        for outside, scores in zip(rows, scorer.log_probs(asks), strict=True):
-            total[outside] += scores
-            seen[outside] += 1
-        mean = total / seen
-        normalised: FloatArray = mean - np.logaddexp.reduce(mean, axis=1, keepdims=True)
-        return normalised
+        return asks, rows
 
     def _blocks(self, labelled: int) -> int:
         # With fewer labelled items than blocks, a single empty block stands in for the
@@ -119,6 +142,17 @@ def _shown(members: IntArray, rank: IntArray | None, limit: int | None) -> IntAr
         return members
     kept = np.argpartition(rank[members], limit - 1)[:limit]
     return members[np.sort(kept)]
+
+
+def _summed(
+    blocks: Sequence[FloatArray], rows: Sequence[IntArray], shape: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Sums over the blocks, and how many blocks each row was in, (n, 1)."""
+    total, seen = np.zeros(shape), np.zeros((shape[0], 1))
+    for places, values in zip(rows, blocks, strict=True):
+        total[places] += values
+        seen[places] += 1
+    return total, seen
 
 
 def _no_rows(scorer: Scorer) -> FloatArray:
@@ -142,6 +176,30 @@ def predictability_score(log_probs: FloatArray, labels: IntArray, measure: Measu
     if measure == "mean_log_prob":
         return float(own.mean())
     return float(log_odds(log_probs, labels).mean())
+
+
+def contributions(
+    log_probs: FloatArray,
+    variances: FloatArray,
+    labels: IntArray,
+    measure: Measure,
+    alpha: float,
+) -> tuple[FloatArray, FloatArray]:
+    """What each labelled item adds to α·P(D), and the variance of that, (n,) each.
+
+    The variance of log-odds is bounded from above: two log-probabilities of one posterior
+    are never further from independent than fully opposed.
+    """
+    rows = np.arange(labels.size)
+    weight = alpha if measure == "sum_log_prob" else alpha / max(1, labels.size)
+    own, noise = log_probs[rows, labels], variances[rows, labels]
+    if measure == "mean_log_odds":
+        others = log_probs.copy()
+        others[rows, labels] = -np.inf
+        best = others.argmax(axis=1)
+        own = own - log_probs[rows, best]
+        noise = (np.sqrt(noise) + np.sqrt(variances[rows, best])) ** 2
+    return weight * own, weight**2 * noise
 
 
 def log_odds(log_probs: FloatArray, labels: IntArray) -> FloatArray:

@@ -2,12 +2,18 @@
 
 A demonstration is the item's text, its label's verbalizer and the separator; a prompt is
 demonstrations followed by the item's text. Each piece is rendered and digested once.
+
+A chat model is asked the same in one of two forms. As a `block`, the demonstrations stand
+before the item in one message, written as in plain text; as `turns`, each demonstration is
+a question and the model's answer to it. Either way an instruction comes first that names
+the labels, and the answer is a label without the space that a plain text may need before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
@@ -15,7 +21,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 
 from elicit.cache.errors import InputError
-from elicit.providers.base import Segment
+from elicit.providers.base import Role, Segment
+
+Writing = Literal["text", "block", "turns"]
+"""How prompts are written: as plain text, or in either form of a chat."""
 
 MAX_RENDERED = 1_000_000
 """Characters one item may render to; a template that exceeds it is a mistake or an attack."""
@@ -96,18 +105,22 @@ class RenderedTask:
 
     labels: tuple[str, ...]
     verbalizers: tuple[str, ...]
+    """What the model says for each label."""
+    opening: tuple[Segment, ...]
+    """What every prompt begins with: the instruction of a chat."""
     questions: tuple[Segment, ...]
     """One an item: its text, after which a label is expected."""
-    shown: tuple[tuple[Segment, ...], ...]
+    shown: tuple[tuple[tuple[Segment, ...], ...], ...]
     """[item][label] → the demonstration that shows the item with that label."""
-    instruction: str | None = None
 
-    def demonstrations(
+    def context(
         self, items: NDArray[np.int64], labels: NDArray[np.int64]
     ) -> tuple[Segment, ...]:
-        """The demonstrations of these items with these labels, in this order."""
+        """All that stands before an item: the opening, then the demonstrations of these
+        items with these labels, in this order."""
         pairs = zip(items.tolist(), labels.tolist(), strict=True)
-        return tuple(self.shown[item][label] for item, label in pairs)
+        shown = (segment for item, label in pairs for segment in self.shown[item][label])
+        return (*self.opening, *shown)
 
 
 def render(
@@ -115,19 +128,56 @@ def render(
     labels: Sequence[str],
     rows: Sequence[tuple[str, Mapping[str, object]]],
     instruction: str | None = None,
+    writing: Writing = "text",
 ) -> RenderedTask:
-    """Render `(where, fields)` of every item; see `Template.render` for what it raises."""
+    """Render `(where, fields)` of every item.
+
+    Raises:
+        TaskError: see `Template.render`; or two labels differ in nothing but the space
+            around them, which a chat does not keep.
+    """
     texts = [template.render(fields, where) for where, fields in rows]
+    verbalizers = template.verbalizers
+    opening: tuple[Segment, ...] = ()
+    if writing != "text":
+        verbalizers = tuple(text.strip() for text in verbalizers)
+        if len(set(verbalizers)) < len(verbalizers):
+            raise TaskError(
+                f"{template.origin}: [prompt] verbalizers: two differ in spaces only, which a "
+                "chat does not keep; choose others"
+            )
+        opening = (Segment.of(chat_instruction(instruction, verbalizers), "system"),)
     return RenderedTask(
         labels=tuple(labels),
-        verbalizers=template.verbalizers,
-        questions=tuple(Segment.of(text) for text in texts),
+        verbalizers=verbalizers,
+        opening=opening,
+        questions=tuple(_question(text, writing) for text in texts),
         shown=tuple(
             tuple(
-                Segment.of(text + verbalizer + template.separator)
+                _shown(text, verbalizer, template.separator, writing)
                 for verbalizer in template.verbalizers
             )
             for text in texts
         ),
-        instruction=instruction,
     )
+
+
+def chat_instruction(instruction: str | None, labels: Sequence[str]) -> str:
+    """What a chat model is told first: the task's own instruction, and the labels to use."""
+    task = (instruction or "").strip() or "Label each item as the examples before it are."
+    return (
+        f"{task}\n\nAnswer with exactly one of these labels, as it is written here and with "
+        f"nothing else: {', '.join(labels)}"
+    )
+
+
+def _question(text: str, writing: Writing) -> Segment:
+    return Segment.of(text) if writing == "text" else Segment.of(text.rstrip(), "user")
+
+
+def _shown(text: str, verbalizer: str, separator: str, writing: Writing) -> tuple[Segment, ...]:
+    if writing == "turns":
+        question = _question(text, writing)
+        return question, Segment.of(verbalizer.strip(), "assistant")
+    role: Role = "user" if writing == "block" else ""
+    return (Segment.of(text + verbalizer + separator, role),)

@@ -9,7 +9,7 @@ after a crash is repeated from the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -69,6 +69,8 @@ class Outcome:
     usage: Usage
     mean_coverage: float | None
     """Mean total probability of the labels in the scores of the final labellings, 0 to 1."""
+    bounded_share: float | None = None
+    """Share of those scores in which a label has an upper bound, not a number, 0 to 1."""
 
     @property
     def best(self) -> Chain:
@@ -159,11 +161,11 @@ def _chains(
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
     settings = settings_of(run)
-    rendered = task.render()
+    rendered = task.render(settings.writing_for(meter.capabilities.form))
     scorer = Scorer(rendered, meter)
     rules = task.rules()
     chains: list[Chain] = []
-    coverages: list[float] = []
+    finals: list[Scorer] = []
     for number in range(settings.chains):
         seed = np.random.SeedSequence([settings.seed, number])
         predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
@@ -171,7 +173,7 @@ def _chains(
         states = icm(scorer, rules, predict, settings.icm, rng, _saved(runs, run.id, number))
         iterations = settings.icm.iterations_for(scorer.n_items)
         final = None
-        for final in _checkpointed(states, runs, run.id, number, meter):
+        for final in _checkpointed(states, runs, run.id, number):
             on_progress(Progress(number, settings.chains, iterations, final, meter.usage))
         final = final or _saved(runs, run.id, number)
         if final is None:
@@ -180,10 +182,18 @@ def _chains(
         # scores, and the same however often the run was taken up.
         last = Scorer(rendered, meter)
         chains.append(_finish(last, rules, predict, final))
-        if last.mean_coverage is not None:
-            coverages.append(last.mean_coverage)
-    coverage = float(np.mean(coverages)) if coverages else None
-    return Outcome(tuple(chains), meter.usage, coverage)
+        finals.append(last)
+    return Outcome(
+        tuple(chains),
+        meter.usage,
+        _mean([scorer.mean_coverage for scorer in finals]),
+        _mean([scorer.bounded_share for scorer in finals]),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:
@@ -192,7 +202,7 @@ def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:
 
 
 def _checkpointed(
-    states: Iterator[State], runs: RunStore, run_id: int, chain: int, meter: Meter
+    states: Iterator[State], runs: RunStore, run_id: int, chain: int
 ) -> Iterator[State]:
     """Pass states on, saving the newest with the trace up to it now and then and at the end."""
     trace: list[tuple[object, ...]] = []
@@ -212,7 +222,6 @@ def _checkpointed(
                 save()
                 saved_at = time.monotonic()
             yield state
-            meter.check()
     finally:
         save()
 
@@ -254,6 +263,7 @@ def _summary(outcome: Outcome, task: Task) -> Mapping[str, object]:
         "ids": [item.id for item in task.items],
         "label_names": list(task.labels),
         "mean_coverage": outcome.mean_coverage,
+        "bounded_share": outcome.bounded_share,
         "chains": [
             {
                 "labels": chain.labels.tolist(),
@@ -280,7 +290,9 @@ def outcome_of(run: Run) -> Outcome:
         )
         for chain in result["chains"]
     )
-    return Outcome(chains, _usage(run.usage), result["mean_coverage"])
+    return Outcome(
+        chains, _usage(run.usage), result["mean_coverage"], result.get("bounded_share")
+    )
 
 
 def _usage(totals: Mapping[str, float]) -> Usage:

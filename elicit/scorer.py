@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elicit.prompt import RenderedTask
-from elicit.providers.base import Provider, ScoreRequest
+from elicit.providers.base import LabelScores, Provider, ScoreRequest
+from elicit.providers.sampled import log_prob_variances
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -47,8 +48,9 @@ class Scorer:
         self.n_labels = len(rendered.labels)
         self.coverage_sum = 0.0
         self.coverage_count = 0
+        self.bounded_count = 0
         self._memory: OrderedDict[bytes, FloatArray] = OrderedDict()
-        row = max(1, self.n_items * self.n_labels * 8)
+        row = max(1, self.n_items * self.n_labels * 16)
         self._memory_limit = max(16, MEMORY_BYTES // row)
 
     @property
@@ -56,13 +58,26 @@ class Scorer:
         """Mean total probability of the labels over all scores read so far, 0 to 1."""
         return self.coverage_sum / self.coverage_count if self.coverage_count else None
 
+    @property
+    def bounded_share(self) -> float | None:
+        """Share of the scores read so far in which a label has an upper bound, not a number,
+        0 to 1."""
+        return self.bounded_count / self.coverage_count if self.coverage_count else None
+
     def longest_tokens(self) -> tuple[int | None, int | None]:
         """Tokens of the longest item with its label, and of the longest demonstration."""
         questions, shown = self.rendered.questions, self.rendered.shown
         labels = self.rendered.verbalizers
-        alone = self.provider.count_tokens([ScoreRequest((q,), labels) for q in questions])
+        opening = self.rendered.opening
+        alone = self.provider.count_tokens(
+            [ScoreRequest((*opening, q), labels) for q in questions]
+        )
         after = self.provider.count_tokens(
-            [ScoreRequest((d, questions[0]), labels) for every in shown for d in every]
+            [
+                ScoreRequest((*opening, *d, questions[0]), labels)
+                for every in shown
+                for d in every
+            ]
         )
         if alone is None or after is None:
             return None, None
@@ -74,22 +89,31 @@ class Scorer:
         Raises:
             ElicitError: a prompt could not be scored. Those scored before it are stored.
         """
+        return [rows[:, 0] for rows in self._rows(asks)]
+
+    def variances(self, asks: Sequence[Ask]) -> list[FloatArray]:
+        """Variances of what `log_probs` gives, in the same shapes; 0 where a model tells its
+        probabilities. See `log_probs` for what it raises."""
+        return [rows[:, 1] for rows in self._rows(asks)]
+
+    def _rows(self, asks: Sequence[Ask]) -> list[FloatArray]:
         known = [self._remembered(ask) for ask in asks]
         missing = [
             (row, item)
             for row, ask in enumerate(asks)
-            for item in ask.items[np.isnan(known[row][ask.items, 0])].tolist()
+            for item in ask.items[np.isnan(known[row][ask.items, 0, 0])].tolist()
         ]
         if missing:
             self._fetch(asks, known, missing)
         return [rows[ask.items] for ask, rows in zip(asks, known, strict=True)]
 
     def _remembered(self, ask: Ask) -> FloatArray:
-        """The (n_items, n_labels) array of a context, NaN where not yet known."""
+        """The (n_items, 2, n_labels) array of a context: log-probabilities and their
+        variances, NaN where not yet known."""
         key = ask.context.tobytes() + b"|" + ask.labels.tobytes()
         rows = self._memory.get(key)
         if rows is None:
-            rows = np.full((self.n_items, self.n_labels), np.nan)
+            rows = np.full((self.n_items, 2, self.n_labels), np.nan)
             self._memory[key] = rows
             if len(self._memory) > self._memory_limit:
                 self._memory.popitem(last=False)
@@ -103,13 +127,13 @@ class Scorer:
         known: Sequence[FloatArray],
         missing: Sequence[tuple[int, int]],
     ) -> None:
-        demonstrations = {
-            row: self.rendered.demonstrations(asks[row].context, asks[row].labels)
+        contexts = {
+            row: self.rendered.context(asks[row].context, asks[row].labels)
             for row in {row for row, _ in missing}
         }
         requests = [
             ScoreRequest(
-                (*demonstrations[row], self.rendered.questions[item]), self.rendered.verbalizers
+                (*contexts[row], self.rendered.questions[item]), self.rendered.verbalizers
             )
             for row, item in missing
         ]
@@ -118,9 +142,11 @@ class Scorer:
                 row, item = missing[index]
                 raw = np.array(scores.log_probs)
                 total = np.logaddexp.reduce(raw)
-                known[row][item] = raw - total
-                self._note_coverage(min(1.0, float(np.exp(total))))
+                known[row][item, 0] = raw - total
+                known[row][item, 1] = log_prob_variances(scores)
+                self._note(scores, min(1.0, float(np.exp(total))))
 
-    def _note_coverage(self, coverage: float) -> None:
+    def _note(self, scores: LabelScores, coverage: float) -> None:
         self.coverage_sum += coverage
         self.coverage_count += 1
+        self.bounded_count += bool(scores.bounded)

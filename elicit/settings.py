@@ -15,7 +15,8 @@ import numpy as np
 
 from elicit.cache.errors import InputError
 from elicit.objective import Folds, LeaveOneOut, Measure, Predictability
-from elicit.providers.base import PromptTooLong
+from elicit.prompt import Writing
+from elicit.providers.base import Form, PromptTooLong
 from elicit.scorer import Scorer
 from elicit.search.icm import ICMSettings
 
@@ -33,6 +34,9 @@ class RunSettings:
     folds: int = 2
     demonstrations: str = "all"
     """`all`, `fit` (as many as the model's context holds), or a number a prompt at most."""
+    chat_form: Literal["block", "turns"] = "block"
+    """How a chat model is shown demonstrations: in one message with the item, which takes the
+    fewest tokens, or as turns of a conversation."""
     icm: ICMSettings = field(default_factory=ICMSettings)
 
     def __post_init__(self) -> None:
@@ -57,6 +61,10 @@ class RunSettings:
         if self.predictability == "loo":
             return LeaveOneOut(rank, limit)
         return Folds(self.folds, rank, limit)
+
+    def writing_for(self, form: Form) -> Writing:
+        """How prompts are written for a model that wants this form."""
+        return "text" if form == "text" else self.chat_form
 
     def _limit(self, scorer: Scorer) -> int | None:
         if self.demonstrations == "all":

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from elicit.cache.keys import canonical_json
 from elicit.constraints import Constraint, Custom, Rules, compile_rules, is_missing
-from elicit.prompt import RenderedTask, TaskError, Template, render
+from elicit.prompt import RenderedTask, TaskError, Template, Writing, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,14 @@ class Task:
             settings=self.settings,
         )
 
-    def render(self) -> RenderedTask:
-        """Every piece of every prompt.
+    def render(self, writing: Writing = "text") -> RenderedTask:
+        """Every piece of every prompt, written as plain text or in a form of a chat.
 
         Raises:
             TaskError: an item can't be rendered; it is named.
         """
         rows = [(item.where, item.fields) for item in self.items]
-        return render(self.template, self.labels, rows, self.instruction)
+        return render(self.template, self.labels, rows, self.instruction, writing)
 
     def rules(self) -> Rules:
         """The constraints over item numbers."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Literal, Protocol, get_args
 
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.keys import identity_digest, segment_digest
@@ -29,28 +29,56 @@ class PromptTooLong(InputError):
     """A prompt does not fit the model's context."""
 
 
+Role = Literal["", "system", "user", "assistant"]
+"""Who says a segment in a chat; nobody in plain text."""
+
+
+def as_role(text: str) -> Role:
+    """The role of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for role in get_args(Role):
+        if role == text:
+            known: Role = role
+            return known
+    raise ValueError(f"no role {text!r} in a chat")
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a prompt's text, digested once: a demonstration, or the item to label."""
+    """A piece of a prompt, digested once: an instruction, a demonstration, the item."""
 
     text: str
     digest: bytes = field(repr=False)
+    role: Role = ""
 
     @staticmethod
-    def of(text: str) -> Segment:
-        return Segment(text, segment_digest(text))
+    def of(text: str, role: Role = "") -> Segment:
+        return Segment(text, segment_digest(text, role), role)
 
 
 Prompt = tuple[Segment, ...]
-"""The segments of a prompt in order; its text is theirs joined. The last one is the item."""
+"""The segments of a prompt in order; the last one is the item. Neighbours of one role are
+joined: a plain prompt is one text, a chat prompt a message for each turn."""
+
+Form = Literal["text", "chat"]
+"""How a model wants its prompts: as one text that the label continues, or as a chat that the
+label answers. A `text` prompt has no roles, every segment of a `chat` prompt has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """What probability does the model give to each label as the text after the prompt?"""
+    """What probability does the model give to each label as the text after the prompt?
+
+    Requests that differ in `sample` alone are independent draws, for a model that answers
+    with labels and not with their probabilities; any other ignores it.
+    """
 
     prompt: Prompt
     labels: tuple[str, ...]
+    sample: int = 0
 
 
 Evidence = Literal["exact", "top_k", "decision", "sampled"]
@@ -90,23 +118,69 @@ class Usage:
     requests: int = 0
     """Prompts answered by the model."""
     forwarded_tokens: int = 0
-    """Tokens that went through the model."""
+    """Tokens that went through the model: read or written, and not read from a prompt cache."""
     prompt_tokens: int = 0
-    """Tokens that would have, had each prompt been evaluated alone."""
+    """Tokens that would have, had each prompt been evaluated alone; for a hosted model the
+    tokens of the prompts as it counted them."""
     cached: int = 0
     """Prompts answered from the store."""
     cost_usd: float | None = None
     """Money, where the provider charges and its price is known."""
+    calls: int = 0
+    """Requests sent to a server, those that failed included."""
+    cache_read_tokens: int = 0
+    """Tokens that a server read from its prompt cache."""
+    cache_write_tokens: int = 0
+    """Tokens that a server wrote to its prompt cache; they are among the forwarded ones."""
+    output_tokens: int = 0
+    """Tokens that a server generated; they are among the forwarded ones."""
+    unpriced_calls: int = 0
+    """Calls of a server whose price is unknown: `cost_usd` lacks them."""
 
     def __add__(self, other: Usage) -> Usage:
-        costs = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
-        return Usage(
-            self.requests + other.requests,
-            self.forwarded_tokens + other.forwarded_tokens,
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached + other.cached,
-            sum(costs) if costs else None,
-        )
+        return self._joined(other, 1)
+
+    def __sub__(self, other: Usage) -> Usage:
+        return self._joined(other, -1)
+
+    def _joined(self, other: Usage, sign: int) -> Usage:
+        counts = {
+            f.name: getattr(self, f.name) + sign * getattr(other, f.name)
+            for f in fields(self)
+            if f.name != "cost_usd"
+        }
+        if self.cost_usd is None and other.cost_usd is None:
+            return Usage(**counts)
+        cost = (self.cost_usd or 0.0) + sign * (other.cost_usd or 0.0)
+        return Usage(**counts, cost_usd=cost)
+
+    @property
+    def spent_tokens(self) -> int:
+        """What a budget in tokens counts: all that were read or written, cached or not."""
+        return self.forwarded_tokens + self.cache_read_tokens
+
+
+class Budget(Protocol):
+    """What may still be spent. Whoever is about to spend asks first."""
+
+    def reserve(self, expected: Usage) -> None:
+        """Set aside what the next step will take at most.
+
+        Raises:
+            BudgetReached: it would pass a bound. Nothing is set aside.
+        """
+
+    def settle(self, expected: Usage, actual: Usage) -> None:
+        """Put what was really spent in place of what was set aside for it."""
+
+
+class _Unbounded:
+    def reserve(self, expected: Usage) -> None: ...
+
+    def settle(self, expected: Usage, actual: Usage) -> None: ...
+
+
+UNBOUNDED: Budget = _Unbounded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +224,11 @@ class Capabilities:
     """Longest prompt with its label, in tokens; None where unknown."""
     deterministic: bool
     """The same request gives the same bits, whatever was asked before."""
+    form: Form = "text"
+    samples: int = 0
+    """Draws asked for each prompt where `evidence` is `sampled`, else 0."""
+    items_per_call: int = 1
+    """Items that share one request to a server, at most, if they share their demonstrations."""
 
 
 class Provider(Protocol):
@@ -165,10 +244,13 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED, /
+    ) -> Iterator[ScoredUnit]:
         """Yield every request's scores exactly once, or raise `ElicitError`.
 
-        Requests that share a prefix should be adjacent where the caller knows them.
+        Requests that share a prefix should be adjacent where the caller knows them. Where
+        the budget or a prompt stops it, all that was paid for is yielded first.
         """
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:

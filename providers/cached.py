@@ -3,15 +3,21 @@
 The store is asked for all requests at once; what it lacks goes to the provider, and each
 `ScoredUnit` is committed in one transaction before it is passed on. So whatever a caller
 has seen is on disk, and whatever is not on disk was never used.
+
+A model that tells the k most likely tokens is asked for a certain k. A score stored under
+a larger k knows at least as much, so it serves too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from elicit.cache.keys import ScoreKey, context_key, prefix_digest
 from elicit.cache.store import ScoreRow, ScoreStore, StoredScore
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Evidence,
     Identity,
@@ -24,6 +30,9 @@ from elicit.providers.base import (
     Usage,
 )
 
+TOP_K = "top_k"
+"""The parameter of an identity that says how many of the likeliest tokens were told."""
+
 
 class CachedProvider:
     """A provider whose answers are kept. Closing it leaves the store open."""
@@ -31,7 +40,14 @@ class CachedProvider:
     def __init__(self, provider: Provider, store: ScoreStore) -> None:
         self._provider = provider
         self._store = store
-        self._identity = store.open_identity(provider.identity.as_dict())
+        self._sampled = provider.capabilities.evidence == "sampled"
+        identity = provider.identity.as_dict()
+        self._identity = store.open_identity(identity)
+        self._richer = [
+            store.open_identity(other)
+            for other in store.identities()
+            if _top_k(other) > _top_k(identity) and _but_top_k(other) == _but_top_k(identity)
+        ]
 
     @property
     def name(self) -> str:
@@ -51,9 +67,11 @@ class CachedProvider:
     def close(self) -> None:
         self._provider.close()
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
-        keys = self._keys(requests)
-        stored = self._store.get(keys)
+    def score(
+        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
+        keys = self._keys(requests, self._identity)
+        stored = self._stored(requests, keys)
         hits = tuple((i, _loaded(s)) for i, s in enumerate(stored) if s is not None)
         if hits:
             yield ScoredUnit(hits, Usage(cached=len(hits)))
@@ -61,7 +79,7 @@ class CachedProvider:
         if not missing:
             return
         answered = 0
-        for unit in self._provider.score([requests[i] for i in missing]):
+        for unit in self._provider.score([requests[i] for i in missing], budget):
             scores = tuple((missing[j], scores) for j, scores in unit.scores)
             rows = [self._row(keys[i], requests[i], s) for i, s in scores]
             if self._store.put(rows) < len(rows):
@@ -79,7 +97,20 @@ class CachedProvider:
                 "up for the rest. Run again: what was answered is kept."
             )
 
-    def _keys(self, requests: Sequence[ScoreRequest]) -> list[ScoreKey]:
+    def _stored(
+        self, requests: Sequence[ScoreRequest], keys: Sequence[ScoreKey]
+    ) -> list[StoredScore | None]:
+        found = self._store.get(keys)
+        for identity in self._richer:
+            missing = [i for i, score in enumerate(found) if score is None]
+            if not missing:
+                break
+            others = self._keys([requests[i] for i in missing], identity)
+            for i, score in zip(missing, self._store.get(others), strict=True):
+                found[i] = score
+        return found
+
+    def _keys(self, requests: Sequence[ScoreRequest], identity: bytes) -> list[ScoreKey]:
         """One key a request. Neighbours with the same demonstrations share the hashing."""
         keys: list[ScoreKey] = []
         demonstrations: Prompt | None = None
@@ -89,8 +120,9 @@ class CachedProvider:
             if request.prompt[:-1] != demonstrations or request.labels != labels:
                 demonstrations, labels = request.prompt[:-1], request.labels
                 prefix = prefix_digest([segment.digest for segment in demonstrations])
-                context = context_key(self._identity, self._store.open_labels(labels), prefix)
-            keys.append(ScoreKey(context, request.prompt[-1].digest))
+                context = context_key(identity, self._store.open_labels(labels), prefix)
+            sample = request.sample if self._sampled else 0
+            keys.append(ScoreKey(context, request.prompt[-1].digest, sample))
         return keys
 
     def _row(self, key: ScoreKey, request: ScoreRequest, scores: LabelScores) -> ScoreRow:
@@ -98,7 +130,7 @@ class CachedProvider:
             key=key,
             identity=self._identity,
             labels=self._store.open_labels(request.labels),
-            segments=tuple((segment.digest, segment.text) for segment in request.prompt),
+            segments=tuple((s.digest, s.text, s.role) for s in request.prompt),
             score=StoredScore(
                 scores.log_probs, scores.evidence, scores.samples, scores.bounded
             ),
@@ -117,3 +149,12 @@ def _loaded(stored: StoredScore) -> LabelScores:
     return LabelScores(
         stored.values, _EVIDENCE[stored.evidence], stored.bounded, stored.samples
     )
+
+
+def _top_k(identity: Mapping[str, Any]) -> int:
+    return int(identity.get("parameters", {}).get(TOP_K) or 0)
+
+
+def _but_top_k(identity: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {k: v for k, v in identity.get("parameters", {}).items() if k != TOP_K}
+    return {**identity, "parameters": rest}

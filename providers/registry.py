@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
+from elicit.cache.findings import Findings
 from elicit.providers.base import ModelError, Provider
 
 Factory = Callable[[str], Provider]
@@ -83,7 +84,7 @@ def _tiny(rest: str) -> Provider:
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
 
 
-def open_model(name: str) -> Provider:
+def open_model(name: str, findings: Findings | None = None) -> Provider:
     """The provider of a model name such as `llama-cpp:model.gguf` or `tiny`.
 
     Packages add their own through the entry-point group `elicit.providers`, whose entries

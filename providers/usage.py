@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from elicit.cache.errors import ElicitError
+from elicit.cache.errors import ElicitError, InputError
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Identity,
     Provider,
@@ -21,16 +25,65 @@ class BudgetReached(ElicitError):
     exit_code = 3
 
 
-class Meter:
-    """Counts what passes through a provider, and stops before a budget is passed by a unit.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one call of elicit may spend; None leaves a thing unbounded."""
 
-    `max_tokens` bounds the tokens forwarded through the model. The check stands between
-    units, so the last unit may pass the bound by its own size.
+    cost_usd: float | None = None
+    calls: int | None = None
+    """Requests sent to a server, those that fail included."""
+    tokens: int | None = None
+    """Tokens read or written, from a prompt cache or not."""
+
+
+class Account:
+    """A budget with bounds. Threads may share it.
+
+    What is set aside counts as spent until it is settled, so however many requests are in
+    flight, no bound is passed by more than a server's bill exceeds what was expected of it.
     """
 
-    def __init__(self, provider: Provider, *, max_tokens: int | None = None) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._taken = Usage()
+        self._lock = threading.Lock()
+
+    def reserve(self, expected: Usage) -> None:
+        limits = self.limits
+        if limits.cost_usd is not None and expected.unpriced_calls:
+            raise InputError(
+                "--max-cost: the price of this model is unknown. Give it in a file named by "
+                "ELICIT_PRICES (see the documentation of prices), or bound the run by "
+                "--max-requests or --max-tokens-spent."
+            )
+        with self._lock:
+            after = self._taken + expected
+            _check("US dollars", self._taken.cost_usd, after.cost_usd, limits.cost_usd)
+            _check("requests", self._taken.calls, after.calls, limits.calls)
+            _check("tokens", self._taken.spent_tokens, after.spent_tokens, limits.tokens)
+            self._taken = after
+
+    def settle(self, expected: Usage, actual: Usage) -> None:
+        with self._lock:
+            self._taken = self._taken - expected + actual
+
+
+def _check(what: str, before: float | None, after: float | None, most: float | None) -> None:
+    used, next_step = before or 0, (after or 0) - (before or 0)
+    if most is not None and next_step > 0 and used + next_step > most:
+        form = ".6f" if what == "US dollars" else ","
+        raise BudgetReached(
+            f"budget reached: {used:{form}} of {most:{form}} {what} spent or under way, and "
+            f"the next step takes {next_step:{form}}. All that was paid for is kept."
+        )
+
+
+class Meter:
+    """Counts what passes through a provider and puts a budget to it."""
+
+    def __init__(self, provider: Provider, budget: Budget = UNBOUNDED) -> None:
         self._provider = provider
-        self._max_tokens = max_tokens
+        self._budget = budget
         self.usage = Usage()
 
     @property
@@ -51,20 +104,9 @@ class Meter:
     def close(self) -> None:
         self._provider.close()
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
-        answered = 0
-        for unit in self._provider.score(requests):
+    def score(
+        self, requests: Sequence[ScoreRequest], budget: Budget | None = None
+    ) -> Iterator[ScoredUnit]:
+        for unit in self._provider.score(requests, budget or self._budget):
             self.usage += unit.usage
-            answered += len(unit.scores)
             yield unit
-            # A call that is answered in full is never cut off: its caller has all it needs.
-            if answered < len(requests):
-                self.check()
-
-    def check(self) -> None:
-        """Raise `BudgetReached` once the tokens forwarded reach the bound."""
-        spent = self.usage.forwarded_tokens
-        if self._max_tokens is not None and spent >= self._max_tokens:
-            raise BudgetReached(
-                f"budget reached: {spent:,} tokens forwarded of {self._max_tokens:,} allowed"
-            )

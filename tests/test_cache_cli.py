@@ -18,7 +18,15 @@ from elicit.cache.keys import ScoreKey, context_key, prefix_digest, segment_dige
 from elicit.cache.runs import RunStore
 from elicit.cache.store import ScoreRow, ScoreStore, StoredScore
 from elicit.cli.cache import app
-from elicit.providers.base import Identity, LabelScores, ScoredUnit, ScoreRequest, Usage
+from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
+    Identity,
+    LabelScores,
+    ScoredUnit,
+    ScoreRequest,
+    Usage,
+)
 
 IDENTITY = Identity("test", "m", parameters={"n_ctx": 512})
 LABELS = ("True", "False")
@@ -65,8 +73,8 @@ def cli(tmp_path: Path) -> Cli:
 
 def row(store: ScoreStore, segments: Sequence[str]) -> ScoreRow:
     identity, labels = store.open_identity(IDENTITY.as_dict()), store.open_labels(LABELS)
-    pairs = tuple((segment_digest(text), text) for text in segments)
-    context = context_key(identity, labels, prefix_digest([d for d, _ in pairs[:-1]]))
+    pairs = tuple((segment_digest(text), text, "") for text in segments)
+    context = context_key(identity, labels, prefix_digest([d for d, *_ in pairs[:-1]]))
     score = StoredScore((-0.5, float("-inf")))
     return ScoreRow(ScoreKey(context, pairs[-1][0]), identity, labels, pairs, score)
 
@@ -163,7 +171,9 @@ class Drifted:
     identity = IDENTITY
     closed = False
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
         for i in reversed(range(len(requests))):
             assert requests[i].labels == LABELS
             yield ScoredUnit(((i, LabelScores((-1.0, float("-inf")))),), Usage())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from elicit.cache.store import ScoreStore
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Identity,
     LabelScores,
@@ -31,7 +33,9 @@ class Constant:
         default_factory=lambda: Capabilities("exact", None, deterministic=False)
     )
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
         for i, request in enumerate(requests):
             self.asked += 1
             scores = LabelScores((self.value,) * len(request.labels))

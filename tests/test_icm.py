@@ -11,6 +11,8 @@ from elicit.cache.store import ScoreStore
 from elicit.constraints import Constraint
 from elicit.objective import Folds, Labelling, LeaveOneOut, predictability_score
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Identity,
     LabelScores,
@@ -19,7 +21,7 @@ from elicit.providers.base import (
     Usage,
 )
 from elicit.providers.cached import CachedProvider
-from elicit.providers.usage import BudgetReached, Meter
+from elicit.providers.usage import Account, BudgetReached, Limits, Meter
 from elicit.scorer import Scorer
 from elicit.search.icm import ICMSettings, icm
 from elicit.search.schedule import accepts, temperature
@@ -43,8 +45,12 @@ class Copycat:
     def close(self) -> None:
         return None
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
         for i, request in enumerate(requests):
+            usage = Usage(1, len(request.prompt), len(request.prompt))
+            budget.reserve(usage)
             self.asked.append(tuple(segment.text for segment in request.prompt))
             yes = 1.0
             no = 1.0
@@ -57,7 +63,8 @@ class Copycat:
             no, yes = no**3, yes**3
             odds = np.log([no / (yes + no), yes / (yes + no)])
             scores = LabelScores((float(odds[0]), float(odds[1])))
-            yield ScoredUnit(((i, scores),), Usage(1, len(request.prompt), len(request.prompt)))
+            budget.settle(usage, usage)
+            yield ScoredUnit(((i, scores),), usage)
 
 
 def parity_task(n: int = 16) -> Task:
@@ -133,13 +140,13 @@ def test_the_store_answers_a_repeated_search(tmp_path: object) -> None:
             assert len(set(model.asked)) == len(model.asked)
 
 
-def test_a_budget_stops_between_units() -> None:
+def test_a_budget_stops_before_the_step_that_would_pass_it() -> None:
     task = parity_task()
-    meter = Meter(Copycat(), max_tokens=40)
+    meter = Meter(Copycat(), Account(Limits(tokens=40)))
     scorer = Scorer(task.render(), meter)
     with pytest.raises(BudgetReached, match="budget reached"):
         list(icm(scorer, task.rules(), Folds(2), ICMSettings(), np.random.default_rng(0)))
-    assert 40 <= meter.usage.forwarded_tokens < 80
+    assert 20 < meter.usage.forwarded_tokens <= 40
 
 
 def test_the_paper_s_schedule_and_acceptance() -> None:

@@ -20,7 +20,7 @@ from elicit.demo import demonstrate
 from elicit.labelling import open_store, resume
 from elicit.prompt import TaskError
 from elicit.providers.base import Usage
-from elicit.providers.usage import BudgetReached
+from elicit.providers.usage import BudgetReached, Limits
 from elicit.run import Progress
 
 CLAIMS = embedded_tasks()["claims"]
@@ -35,7 +35,9 @@ def cache(tmp_path: Path) -> Path:
 def stopped(cache: Path) -> str:
     """The name of a run that its budget stopped."""
     with pytest.raises(BudgetReached):
-        elicit.label(open_task("claims", 24), "tiny", name="r", cache=cache, max_tokens=500)
+        elicit.label(
+            open_task("claims", 24), "tiny", name="r", cache=cache, limits=Limits(tokens=500)
+        )
     return "r"
 
 
@@ -74,7 +76,7 @@ def test_a_task_made_in_python_says_how_to_go_on(cache: Path) -> None:
     items = [{"text": f"Brelin eats {food}"} for food in ("plums", "figs", "pears")]
     task = elicit.Task(labels=["False", "True"], items=items, template="{{ text }}: ")
     with pytest.raises(BudgetReached):
-        elicit.label(task, "tiny", name="p", cache=cache, max_tokens=1)
+        elicit.label(task, "tiny", name="p", cache=cache, limits=Limits(tokens=1))
     with pytest.raises(InputError, match=r"made in Python. Call elicit\.label"):
         resume("p", open_task, cache=cache)
     assert len(elicit.label(task, "tiny", cache=cache).labels) == 3

@@ -38,7 +38,7 @@ def requests(
 ) -> list[ScoreRequest]:
     rendered = load_task(TASKS / "claims.toml").render()
     shown = np.arange(100, 100 + shots)
-    demonstrations = rendered.demonstrations(shown, (shown + flip) % 2)
+    demonstrations = rendered.context(shown, (shown + flip) % 2)
     return [ScoreRequest((*demonstrations, rendered.questions[i]), labels) for i in items]
 
 

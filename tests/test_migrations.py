@@ -22,7 +22,7 @@ PAST = range(SCHEMA_VERSION + 1)
 FILL = (
     "INSERT INTO identities VALUES (1, x'{identity}', '{{\"model\":\"m\"}}')",
     "INSERT INTO labelsets VALUES (1, x'{labels}', '[\"A\",\"B\"]')",
-    "INSERT INTO segments VALUES (1, x'{item}', 'an item')",
+    "INSERT INTO segments (id, digest, text) VALUES (1, x'{item}', 'an item')",
     "INSERT INTO contexts VALUES (x'{context}', 1, 1, x'{prefix}', 0, 20000)",
     (
         "INSERT INTO scores VALUES (x'{context}', x'{item}', 0, 0, 0, NULL, "
@@ -82,7 +82,7 @@ def test_a_filled_store_of_any_past_version_keeps_its_scores(
         assert verify(store) == []
         assert RunStore(store).list() == []
         other = StoredScore((-2.0, -3.0))
-        store.put([ScoreRow(key, identity, labels, ((item, "an item"),), other)])
+        store.put([ScoreRow(key, identity, labels, ((item, "an item", ""),), other)])
         store.forget()
         assert store.get([key]) == [StoredScore((-0.5, -1.0))]
 

@@ -10,6 +10,8 @@ import pytest
 from elicit.cache.errors import InputError
 from elicit.objective import Folds, LeaveOneOut
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Identity,
     PromptTooLong,
@@ -30,7 +32,9 @@ class Counter:
     def __init__(self, context: int | None) -> None:
         self.capabilities = Capabilities("exact", context, deterministic=True)
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
         raise AssertionError(f"nothing is to be scored here, not {len(requests)} prompts")
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:

@@ -57,8 +57,8 @@ def make_row(
 ) -> ScoreRow:
     identity = store.open_identity({**IDENTITY, "model": model})
     labels = store.open_labels(LABELS)
-    pairs = tuple((segment_digest(text), text) for text in segments)
-    context = context_key(identity, labels, prefix_digest([d for d, _ in pairs[:-1]]))
+    pairs = tuple((segment_digest(text), text, "") for text in segments)
+    context = context_key(identity, labels, prefix_digest([d for d, *_ in pairs[:-1]]))
     return ScoreRow(ScoreKey(context, pairs[-1][0], sample), identity, labels, pairs, score)
 
 
@@ -163,7 +163,7 @@ def test_a_row_whose_key_is_not_that_of_its_parts_is_refused(store: ScoreStore) 
     for bad in (
         dataclasses.replace(row, segments=row.segments[1:]),
         dataclasses.replace(row, segments=row.segments[:1]),
-        dataclasses.replace(row, segments=(*row.segments[:1], (row.key.item, "other"))),
+        dataclasses.replace(row, segments=(*row.segments[:1], (row.key.item, "other", ""))),
         dataclasses.replace(row, identity=b"never opened...."),
         dataclasses.replace(row, key=ScoreKey(row.key.context, b"short")),
         dataclasses.replace(row, key=ScoreKey(row.key.context, row.key.item, -1)),
@@ -617,14 +617,14 @@ def test_a_fair_sample_of_prompts_can_be_rebuilt_and_scored_again(store: ScoreSt
     rows = fill(store, 400, 3)
     kept = {row.key.context for row in rows if is_sampled(row.key.context)}
     assert kept
-    truth = {tuple(text for _, text in row.segments): row.score.values for row in rows}
+    truth = {tuple(text for _, text, _ in row.segments): row.score.values for row in rows}
 
     def same(prompts: Sequence[StoredPrompt]) -> list[tuple[float, ...]]:
         assert all(prompt.labels == LABELS for prompt in prompts)
-        return [truth[prompt.segments] for prompt in prompts]
+        return [truth[tuple(text for text, _ in prompt.segments)] for prompt in prompts]
 
     def moved(prompts: Sequence[StoredPrompt]) -> list[list[float]]:
-        return [[value - 0.5 for value in truth[prompt.segments]] for prompt in prompts]
+        return [[value - 0.5 for value in truth[tuple(text for text, _ in prompt.segments)]] for prompt in prompts]
 
     drift = rescore_sample(store, same, 10_000, 0)
     assert (drift.n, drift.max, drift.mean) == (3 * len(kept), 0.0, 0.0)

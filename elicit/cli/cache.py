@@ -201,10 +201,13 @@ def _rescored(store: ScoreStore, model: str, n: int, seed: int) -> Drift:
 
 def _ask(provider: Provider, prompts: Sequence[StoredPrompt]) -> list[tuple[float, ...]]:
     """Ask a provider, past the store."""
-    from elicit.providers.base import ScoreRequest, Segment
+    from elicit.providers.base import ScoreRequest, Segment, as_role
 
     requests = [
-        ScoreRequest(tuple(map(Segment.of, prompt.segments)), prompt.labels)
+        ScoreRequest(
+            tuple(Segment.of(text, as_role(role)) for text, role in prompt.segments),
+            prompt.labels,
+        )
         for prompt in prompts
     ]
     answers: dict[int, tuple[float, ...]] = {}

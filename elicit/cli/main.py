@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -12,19 +11,33 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
+from elicit.cli.options import (
+    AsJson,
+    Cache,
+    Limit,
+    MaxCost,
+    MaxRequests,
+    MaxTokens,
+    Method,
+    Model,
+    Seed,
+    Set,
+    TaskName,
+    assignments,
+    limits_of,
+)
+from elicit.cli.output import notes, out, print_facts, print_json
 from elicit.cli.progress import shown_progress
 from elicit.demo import demonstrate
 from elicit.evaluate import evaluate
 from elicit.gold import load_gold
 from elicit.labelling import Result, label, open_store, resume, task_path_of
-from elicit.providers.base import ScoreRequest, Segment
-from elicit.providers.registry import open_model
+from elicit.providers.usage import Limits
 from elicit.run import outcome_of
 from elicit.settings import resolve, setting_types
 from elicit.task import Task
@@ -36,27 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache_commands.app, name="cache")
-
-# Data may hold ":x:" and brackets; they are text, not marks.
-out = Console(emoji=False)
-notes = Console(stderr=True, emoji=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Cache = Annotated[
-    Path | None, typer.Option("--cache", help="The store's file.", envvar="ELICIT_CACHE")
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="llama-cpp:FILE.gguf, llama-cpp:hf:ORG/REPO/FILE.gguf (either may end in "
-        "?threads=4&n_ctx=8192), or tiny.",
-    ),
-]
-MaxTokens = Annotated[
-    int | None, typer.Option("--max-tokens-spent", min=0, help="Stop after so many tokens.")
-]
 
 
 def embedded_tasks() -> dict[str, Path]:
@@ -104,17 +96,17 @@ def demo(
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="A task file, or an embedded task's name.")],
+    task: TaskName,
     model: Model = "tiny",
-    method: Annotated[str | None, typer.Option(help="icm.")] = None,
+    method: Method = None,
     name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides every draw.")] = None,
+    seed: Seed = None,
     chains: Annotated[int | None, typer.Option(help="Independent searches.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first items.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other setting, NAME=VALUE.")
-    ] = None,
+    limit: Limit = None,
+    settings: Set = None,
+    max_cost: MaxCost = None,
+    max_requests: MaxRequests = None,
     max_tokens: MaxTokens = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print settings and their origin, and stop.")
@@ -128,7 +120,7 @@ def run(
     """Label a task. What is interrupted goes on with `elicit resume`."""
     loaded = open_task(task, limit)
     flags: dict[str, object] = {"method": method, "seed": seed, "chains": chains}
-    given = {k: v for k, v in flags.items() if v is not None} | _assignments(settings or [])
+    given = {k: v for k, v in flags.items() if v is not None} | assignments(settings)
     resolved = resolve(("flag", given), (task, loaded.settings), ("ELICIT_*", _environment()))
     if show_settings:
         values = {k: v for k, v in resolved.settings.as_dict().items() if k != "icm"}
@@ -140,15 +132,16 @@ def run(
             for key, entry in shown.items():
                 typer.echo(f"{key} = {entry['value']}   ({entry['origin']})")
         return
-    if no_cache and max_tokens is not None:
-        raise InputError("--max-tokens-spent needs the store to go on from: drop --no-cache")
+    limits = limits_of(max_cost, max_requests, max_tokens)
+    if no_cache and limits != Limits():
+        raise InputError("a budget needs the store to go on from: drop --no-cache")
     with shown_progress(notes, loaded.name) as progress:
         result = label(
             loaded,
             model,
             name=name,
             cache=False if no_cache else cache,
-            max_tokens=max_tokens,
+            limits=limits,
             settings=resolved.settings,
             on_progress=progress,
         )
@@ -159,6 +152,8 @@ def run(
 def resume_run(
     name: Annotated[str, typer.Argument(help="A run's name; `elicit runs` lists them.")],
     out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
+    max_cost: MaxCost = None,
+    max_requests: MaxRequests = None,
     max_tokens: MaxTokens = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take it over from a machine that is gone.")
@@ -172,7 +167,7 @@ def resume_run(
             name,
             open_task,
             cache=cache,
-            max_tokens=max_tokens,
+            limits=limits_of(max_cost, max_requests, max_tokens),
             on_progress=progress,
             force=force,
         )
@@ -261,43 +256,6 @@ def tasks(
         out.print(f"  {d['example']}", markup=False)
 
 
-@app.command()
-def doctor(model: Model = "tiny", as_json: AsJson = False) -> None:
-    """Does this model give label log-probabilities? Asks it one short question."""
-    provider = open_model(model)
-    try:
-        prompt = (Segment.of("The sky is blue: True\n"), Segment.of("The sky is blue:"))
-        request = ScoreRequest(prompt, (" True", " False"))
-        again = [
-            scores
-            for _ in range(2)
-            for unit in provider.score([request])
-            for scores in unit.scores
-        ]
-        facts = {
-            "model": provider.name,
-            "evidence": provider.capabilities.evidence,
-            "context_tokens": provider.capabilities.context_tokens,
-            "deterministic": provider.capabilities.deterministic,
-            "log_probs": list(again[0][1].log_probs),
-            "coverage": again[0][1].coverage,
-            "repeats_exactly": again[0][1] == again[1][1],
-            "identity": provider.identity.as_dict(),
-        }
-    finally:
-        provider.close()
-    if as_json:
-        print_json(facts)
-        return
-    for key, value in facts.items():
-        out.print(f"{key:16} {value}", markup=False)
-
-
-def print_json(value: object) -> None:
-    """JSON on stdout, never wrapped."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
-
-
 def _report(result: Result, folder: Path | None, as_json: bool) -> None:
     summary = result.summary()
     if folder is not None:
@@ -305,19 +263,7 @@ def _report(result: Result, folder: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(summary | {"rows": list(result.rows())})
         return
-    for key, value in summary.items():
-        if value is not None:
-            out.print(f"{key:14} {value}", markup=False)
-
-
-def _assignments(texts: list[str]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InputError(f"--set {text}: write NAME=VALUE")
-        values[name.strip()] = value.strip()
-    return values
+    print_facts(summary)
 
 
 def _environment() -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 Starts from a few randomly labelled items. Each iteration draws an item, labels it with
 what the model predicts from all other labelled items, repairs inconsistencies one pair at
-a time, and keeps the result by the Metropolis rule on `U(D) = α·P(D) − I(D)`.
+a time, and keeps the result by the Metropolis rule on `U(D) = α·P(D) − I(D)`. Where the
+model's probabilities are known from samples only, the rule allows for their noise; the
+choice of the best of several candidates does not, and is biased towards lucky ones.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from elicit.objective import (
     Labelling,
     Measure,
     Predictability,
+    contributions,
     predictability_score,
 )
-from elicit.scorer import Scorer
+from elicit.scorer import FloatArray, Scorer
 from elicit.search.schedule import accepts, temperature
 from elicit.search.state import State, Step
 
@@ -70,6 +73,24 @@ class _Value:
 
 
 @dataclass(frozen=True, slots=True)
+class _Terms:
+    """What each item contributes to U(D), and the variance of that, (n_items,); 0 where an
+    item has no label."""
+
+    value: FloatArray
+    variance: FloatArray
+
+    def variance_from(self, other: _Terms) -> float:
+        """Variance of the difference of two sums of terms.
+
+        A term that is the same in both was measured once and cancels; any other was
+        measured anew, so that its errors are independent.
+        """
+        same = (self.value == other.value) & (self.variance == other.variance)
+        return float((self.variance + other.variance)[~same].sum())
+
+
+@dataclass(frozen=True, slots=True)
 class _Problem:
     scorer: Scorer
     rules: Rules
@@ -82,6 +103,24 @@ class _Problem:
         p = predictability_score(log_probs, labels, self.settings.measure)
         i = self.rules.count(labelling.labels)
         return _Value(self.settings.alpha * p - i, p, i)
+
+    def noise(self, before: Labelling, after: Labelling) -> float:
+        """Variance of U(after) − U(before); 0 unless the model is one that is sampled."""
+        if self.scorer.provider.capabilities.evidence != "sampled":
+            return 0.0
+        return self._terms(after).variance_from(self._terms(before))
+
+    def _terms(self, labelling: Labelling) -> _Terms:
+        order = labelling.order
+        labels = labelling.labels[order]
+        log_probs = self.predict(self.scorer, labelling, order)
+        variances = self.predict.variances(self.scorer, labelling, order)
+        own, own_variance = contributions(
+            log_probs, variances, labels, self.settings.measure, self.settings.alpha
+        )
+        value, variance = np.zeros((2, self.scorer.n_items))
+        value[order], variance[order] = own, own_variance
+        return _Terms(value, variance)
 
 
 def icm(
@@ -137,7 +176,7 @@ def _iterate(problem: _Problem, state: State, rng: np.random.Generator) -> State
     proposal = current.updated({item: label})
     proposal, value = _repair(problem, proposal, problem.value(proposal), rng)
     delta = value.objective - state.objective
-    accepted = accepts(delta, heat, rng.random())
+    accepted = accepts(delta, heat, rng.random(), problem.noise(current, proposal))
     flips = int((proposal.labels != current.labels).sum())
     step = Step(item, label, flips, delta, accepted)
     if not accepted:

@@ -15,12 +15,13 @@ from elicit.objective import Labelling
 class Step:
     """What one iteration did, for the trace.
 
-    `item` was drawn, `label` proposed for it, `flips` labels would have changed; `delta` is
-    the change of the objective U, and `accepted` says whether it was taken.
+    `item` was drawn, `label` proposed for it (None where all items were labelled at once),
+    `flips` labels would have changed; `delta` is the change of the objective U, and
+    `accepted` says whether it was taken.
     """
 
-    item: int
-    label: int
+    item: int | None
+    label: int | None
     flips: int
     delta: float
     accepted: bool
@@ -39,6 +40,9 @@ class State:
     accepted: int
     rng: dict[str, Any]
     step: Step | None = None
+    past: tuple[tuple[str, float], ...] = ()
+    """Digest and objective of each labelling so far, the present one last, where a method
+    needs to know it again."""
 
     def dumps(self) -> str:
         """JSON from which `loads` gives back an equal state, floats to the last bit."""
@@ -53,6 +57,7 @@ class State:
                 "inconsistency": self.inconsistency,
                 "accepted": self.accepted,
                 "rng": self.rng,
+                "past": self.past,
             }
         )
 
@@ -61,7 +66,8 @@ class State:
         data = json.loads(text)
         labels = np.array(data.pop("labels"), np.int64)
         order = np.array(data.pop("order"), np.int64)
-        return State(labelling=Labelling(labels, order), **data)
+        past = tuple((digest, objective) for digest, objective in data.pop("past", ()))
+        return State(labelling=Labelling(labels, order), past=past, **data)
 
     def generator(self) -> np.random.Generator:
         """A generator that goes on where this state's left off."""

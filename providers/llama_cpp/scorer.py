@@ -15,6 +15,8 @@ import llama_cpp
 import numpy as np
 
 from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
     Capabilities,
     Identity,
     LabelScores,
@@ -25,6 +27,7 @@ from elicit.providers.base import (
 )
 from elicit.providers.llama_cpp.batch import (
     BatchToken,
+    Branches,
     TokenPrompt,
     Tokens,
     Unit,
@@ -85,7 +88,9 @@ class LlamaCppProvider:
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
         return [_length(prompt) for prompt in self._tokeniser.encode(requests)]
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[ScoredUnit]:
+    def score(
+        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
+    ) -> Iterator[ScoredUnit]:
         prompts = self._tokeniser.encode(requests)
         for prompt in prompts:
             if _length(prompt) > self._limit:
@@ -100,11 +105,20 @@ class LlamaCppProvider:
             sequences=1 if single else self._settings.sequences,
             tokens=self._settings.branch_tokens,
         ):
-            yield self._score_unit(unit)
+            layout = branches(unit)
+            kept = self._make_room(unit.trunk, len(layout.tokens))
+            expected = Usage(
+                requests=len(unit.prompts),
+                forwarded_tokens=len(unit.trunk) - kept + len(layout.tokens),
+                prompt_tokens=sum(len(p.prompt) + len(p.nodes()) - 1 for p in unit.prompts),
+            )
+            budget.reserve(expected)
+            self._hold(unit.trunk, kept)
+            scores = self._score_unit(unit, layout)
+            budget.settle(expected, expected)
+            yield ScoredUnit(scores, expected)
 
-    def _score_unit(self, unit: Unit) -> ScoredUnit:
-        layout = branches(unit)
-        forwarded = self._hold(unit.trunk, len(layout.tokens))
+    def _score_unit(self, unit: Unit, layout: Branches) -> tuple[tuple[int, LabelScores], ...]:
         self._model.branch(layout.sequences)
         rows = []
         for batch in _split(
@@ -123,28 +137,25 @@ class LlamaCppProvider:
                 for label in prompt.labels
             )
             scores.append((prompt.index, LabelScores(values)))
-        usage = Usage(
-            requests=len(unit.prompts),
-            forwarded_tokens=forwarded + len(layout.tokens),
-            prompt_tokens=sum(len(p.prompt) + len(p.nodes()) - 1 for p in unit.prompts),
-        )
-        return ScoredUnit(tuple(scores), usage)
+        return tuple(scores)
 
-    def _hold(self, trunk: Tokens, room: int) -> int:
-        """Have sequence 0 hold the trunk; returns the tokens that took."""
+    def _make_room(self, trunk: Tokens, room: int) -> int:
+        """Room for the trunk and what follows; returns the trunk's tokens that are there."""
         if self._model.reserve(len(trunk) + room):
             self._trunk = ()
         size = self._settings.chunk
         shared = common_prefix(self._trunk, trunk)
         # The whole trunk is there, its last part decoded as it would be now.
-        kept = shared if shared == len(trunk) == len(self._trunk) else shared // size * size
+        return shared if shared == len(trunk) == len(self._trunk) else shared // size * size
+
+    def _hold(self, trunk: Tokens, kept: int) -> None:
+        """Have sequence 0 hold the trunk, of which it holds the first `kept` tokens."""
         self._model.keep_prefix(kept)
         self._trunk = trunk[:kept]
-        chunks = [] if kept == len(trunk) else trunk_chunks(trunk, kept, size)
+        chunks = [] if kept == len(trunk) else trunk_chunks(trunk, kept, self._settings.chunk)
         for chunk in chunks:
             self._model.decode(chunk)
         self._trunk = trunk
-        return len(trunk) - kept
 
 
 def _length(prompt: TokenPrompt) -> int:
