@@ -23,7 +23,7 @@ unit: $(READY)
 
 # Needs uv. Notes every version with its hashes, for all platforms.
 lock:
-	uv pip compile pyproject.toml --extra dev --extra local --generate-hashes --universal \
+	uv pip compile pyproject.toml --extra dev --extra hosted --extra local --generate-hashes --universal \
 		--python-version 3.11 --no-header --no-annotate --output-file requirements.lock
 
 $(READY): requirements.lock pyproject.toml

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal
 
 from elicit.cache.errors import InputError
+from elicit.providers.model_settings import parse_settings
 
 
 def available_cores() -> int:
@@ -54,14 +55,7 @@ class LlamaSettings:
         Raises:
             InputError: names the setting that is unknown or unusable.
         """
-        kinds = get_type_hints(LlamaSettings)
-        values: dict[str, Any] = {}
-        for part in text.split("&") if text else ():
-            name, _, value = part.partition("=")
-            if name not in kinds:
-                raise InputError(f"model setting {name!r}: known are {', '.join(kinds)}")
-            values[name] = _parsed(name, value, kinds[name])
-        return LlamaSettings(**values)
+        return parse_settings(LlamaSettings, text)
 
     def identity(self) -> dict[str, str | int | float | bool | None]:
         """What of these can change the last bits of a score, or more."""
@@ -74,13 +68,3 @@ class LlamaSettings:
             "gpu_layers": self.gpu_layers,
             "mode": self.mode,
         }
-
-
-def _parsed(name: str, value: str, kind: Any) -> object:
-    if kind is int and value.isdecimal():
-        return int(value)
-    choices = {"true": True, "false": False} if kind is bool else {c: c for c in get_args(kind)}
-    if value in choices:
-        return choices[value]
-    wanted = "a whole number" if kind is int else " or ".join(choices)
-    raise InputError(f"model setting {name}: must be {wanted}, not {value!r}")

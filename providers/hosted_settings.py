@@ -1,0 +1,48 @@
+"""How a hosted model is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from elicit.cache.errors import InputError
+from elicit.providers.model_settings import parse_settings
+
+Scorer = Literal["decisions", "completions", "chat", "samples"]
+"""A way to have labels scored: questions about one input, next-token probabilities after a
+text or in a chat, or answers drawn one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostedSettings:
+    """All settings of a hosted model."""
+
+    scorer: Literal["auto", "decisions", "completions", "chat", "samples"] = "auto"
+    """`auto` takes the first that the model answers to, the cheapest first."""
+    samples: int = 8
+    """Draws a prompt, where the model tells no probabilities."""
+    top_k: int = 0
+    """Likeliest tokens to be told, at most; 0 stands for as many as the server tells."""
+    concurrency: int = 64
+    """Requests in flight at once, at most."""
+    timeout: float = 60.0
+    """Seconds without a byte from the server before a request counts as failed."""
+    attempts: int = 8
+    """Times a request is sent at most."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 1), ("top_k", 0), ("concurrency", 1), ("attempts", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"model setting {name}: must be at least {least}")
+        if not 0 < self.timeout < float("inf"):
+            raise InputError("model setting timeout: must be a number of seconds above 0")
+
+    @staticmethod
+    def parse(name: str) -> tuple[str, HostedSettings]:
+        """`MODEL?SETTING=VALUE&...` → the model, the settings.
+
+        Raises:
+            InputError: names the setting that is unknown or unusable.
+        """
+        model, _, settings = name.partition("?")
+        return model, parse_settings(HostedSettings, settings)
