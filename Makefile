@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 READY = .venv/ready
+VLLM = .venv-vllm/ready
 
 .PHONY: demo test lint types unit lock
 
@@ -18,13 +19,22 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY)
+unit: $(READY) $(VLLM)
 	$(BIN)/python -m pytest
 
 # Needs uv. Notes every version with its hashes, for all platforms.
 lock:
 	uv pip compile pyproject.toml --extra dev --extra hosted --extra local --generate-hashes --universal \
 		--python-version 3.11 --no-header --no-annotate --output-file requirements.lock
+
+# vLLM, one of the two real servers that hosted models are tested against, wants other
+# versions of what elicit uses. Its lock is for Linux on x86-64, with PyTorch's CPU build;
+# where that can't be had, the tests that need it are skipped and say so.
+$(VLLM): requirements-vllm.lock
+	$(PYTHON) -m venv .venv-vllm
+	-.venv-vllm/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-vllm.lock
+	touch $(VLLM)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
