@@ -47,6 +47,11 @@ class Findings:
             )
         return found
 
+    def forget(self, model: str) -> None:
+        """Have the model asked anew by whoever opens it next."""
+        with self._store.transaction():
+            self._store.connection.execute("DELETE FROM findings WHERE model = ?", (model,))
+
     def put(self, model: str, found: Mapping[str, object]) -> None:
         """Keep what was found, in place of what was there."""
         with self._store.transaction():

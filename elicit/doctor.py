@@ -42,6 +42,8 @@ class Checkup:
     evidence: str
     """How its scores are known: exact, top_k, decision or sampled."""
     form: str
+    path: str
+    """Which of its ways of being asked is used; empty where there is but one."""
     context_tokens: int | None
     items_per_call: int
     agreement: tuple[int, int]
@@ -93,6 +95,7 @@ def examine(provider: Provider, writing: Writing = "block") -> Checkup:
         model=provider.name,
         evidence=provider.capabilities.evidence,
         form=provider.capabilities.form,
+        path=str(provider.identity.parameters.get("scorer", "")),
         context_tokens=provider.capabilities.context_tokens,
         items_per_call=provider.capabilities.items_per_call,
         agreement=(right, len(ASKED)),

@@ -16,6 +16,7 @@ from rich.table import Table
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
+from elicit.cli.doctor import doctor
 from elicit.cli.options import (
     AsJson,
     Cache,
@@ -49,6 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache_commands.app, name="cache")
+app.command()(doctor)
 
 
 def embedded_tasks() -> dict[str, Path]:
