@@ -114,11 +114,12 @@ def open_store(path: CachePath) -> Iterator[ScoreStore]:
 @contextmanager
 def metered(model: str, store: ScoreStore, limits: Limits | None = None) -> Iterator[Meter]:
     """A model behind the store and a budget, closed at the end."""
-    with closing(open_model(model, Findings(store))) as provider:
+    account = Account(limits)
+    with closing(open_model(model, Findings(store), account)) as provider:
         kept: Provider = CachedProvider(provider, store)
         if provider.capabilities.evidence == "sampled":
             kept = SampledProvider(kept)
-        yield Meter(kept, Account(limits))
+        yield Meter(kept, account)
 
 
 def label(

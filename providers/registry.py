@@ -9,12 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from elicit.cache.findings import Findings
-from elicit.providers.base import ModelError, Provider
+from elicit.providers.base import UNBOUNDED, Budget, ModelError, Provider
+from elicit.providers.presets import presets
 
 Factory = Callable[[str], Provider]
 """From what follows the prefix to a provider."""
 
-COMING = ("openai", "anthropic", "together", "fireworks", "openrouter", "compatible")
+HOSTED = ("openai", "anthropic", *presets())
 
 
 def _llama_cpp(rest: str, name: str | None = None) -> Provider:
@@ -84,11 +85,16 @@ def _tiny(rest: str) -> Provider:
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
 
 
-def open_model(name: str, findings: Findings | None = None) -> Provider:
-    """The provider of a model name such as `llama-cpp:model.gguf` or `tiny`.
+def open_model(
+    name: str, findings: Findings | None = None, budget: Budget = UNBOUNDED
+) -> Provider:
+    """The provider of a model name such as `llama-cpp:model.gguf` or `openai:gpt-4.1-mini`.
 
     Packages add their own through the entry-point group `elicit.providers`, whose entries
     are factories.
+
+    A hosted model that is opened for the first time is asked a short question, to find out
+    how it can be asked; `findings` keeps what came of it, and the budget is asked first.
 
     Raises:
         ModelError: nobody answers to the name, or its model can't be opened.
@@ -99,8 +105,19 @@ def open_model(name: str, findings: Findings | None = None) -> Provider:
     for point in entry_points(group="elicit.providers", name=prefix):
         factory: Factory = point.load()
         return factory(rest)
-    if prefix in COMING:
-        raise ModelError(f"{prefix}: hosted models come next; today: {', '.join(FACTORIES)}")
-    near = difflib.get_close_matches(prefix, [*FACTORIES, *COMING], n=1)
+    if prefix in HOSTED:
+        return _hosted(prefix, rest, findings, budget)
+    near = difflib.get_close_matches(prefix, [*FACTORIES, *HOSTED], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ModelError(f"unknown model {name!r}{hint} (known: {', '.join(FACTORIES)})")
+    known = ", ".join([*FACTORIES, *HOSTED])
+    raise ModelError(f"unknown model {name!r}{hint} (known: {known})")
+
+
+def _hosted(prefix: str, rest: str, findings: Findings | None, budget: Budget) -> Provider:
+    try:
+        from elicit.providers.hosted_models import OPENERS, Opening
+    except ImportError as error:
+        raise ModelError(
+            f"{prefix}: hosted models need some packages: pip install 'elicit-lm[hosted]'"
+        ) from error
+    return OPENERS[prefix](rest, Opening(findings, budget))

@@ -43,6 +43,14 @@ class CallFailed(ProviderError):
     """A call was given up. The text says what failed, how often it was tried, and the mend."""
 
 
+class Rejected(ModelError):
+    """The server refuses the request for what the user's own input says: a model, a key."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Stopped(ElicitError):
     """The caller asked to stop, and what was waiting gave way."""
 
@@ -104,7 +112,7 @@ def retrying(
     Raises:
         CallFailed: a permanent fault, or no tries or no time left. An SDK's exception is
             never chained to it, since its text may show part of a key.
-        ModelError: a permanent fault with `bad_input`.
+        Rejected: a permanent fault with `bad_input`.
         Stopped: `stopped` said so.
     """
     began = clock()
@@ -155,7 +163,7 @@ def retrying(
     if isinstance(outcome, _Answer):
         return outcome.value
     text = _sentence(f"{outcome.message}{_where(outcome)}", outcome.hint)
-    raise ModelError(text) if outcome.bad_input else CallFailed(text)
+    raise Rejected(text, outcome.status) if outcome.bad_input else CallFailed(text)
 
 
 def _fault(state: RetryCallState) -> Fault:
