@@ -112,14 +112,20 @@ def open_store(path: CachePath) -> Iterator[ScoreStore]:
 
 
 @contextmanager
-def metered(model: str, store: ScoreStore, limits: Limits | None = None) -> Iterator[Meter]:
-    """A model behind the store and a budget, closed at the end."""
+def metered(
+    model: str,
+    store: ScoreStore,
+    limits: Limits | None = None,
+    on_usage: Callable[[Usage], None] = lambda _: None,
+) -> Iterator[Meter]:
+    """A model behind the store and a budget, closed at the end. `on_usage` is told what was
+    used so far, whenever something was."""
     account = Account(limits)
     with closing(open_model(model, Findings(store), account)) as provider:
         kept: Provider = CachedProvider(provider, store)
         if provider.capabilities.evidence == "sampled":
             kept = SampledProvider(kept)
-        yield Meter(kept, account)
+        yield Meter(kept, account, on_usage)
 
 
 def label(
@@ -132,6 +138,7 @@ def label(
     limits: Limits | None = None,
     settings: RunSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_usage: Callable[[Usage], None] = lambda _: None,
     **options: object,
 ) -> Result:
     """Find the labels that the model itself finds mutually predictable and consistent.
@@ -145,7 +152,7 @@ def label(
     """
     given = dict(options) if seed is None else {**options, "seed": seed}
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
-    with open_store(cache) as store, metered(model, store, limits) as meter:
+    with open_store(cache) as store, metered(model, store, limits, on_usage) as meter:
         runs = RunStore(store)
         run = begin(runs, task, meter, model, chosen, name)
         outcome = drive(run, runs, task, meter, on_progress)
@@ -173,6 +180,7 @@ def resume(
     cache: str | Path | None = None,
     limits: Limits | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_usage: Callable[[Usage], None] = lambda _: None,
     force: bool = False,
 ) -> Result:
     """Go on with a run as if it had never stopped. `load(path, items)` reads its task.
@@ -194,6 +202,6 @@ def resume(
             )
         if run.result is not None:
             return Result(task, run, replace(outcome_of(run), usage=Usage()))
-        with metered(run.model, store, limits) as meter:
+        with metered(run.model, store, limits, on_usage) as meter:
             outcome = drive(run, runs, task, meter, on_progress, force=force)
             return Result(task, runs.get(name), outcome)

@@ -140,9 +140,9 @@ def drive(
             outcome = _chains(run, runs, task, meter, on_progress)
             runs.finish(run.id, "done", _summary(outcome, task))
             status = "done"
-        except BudgetReached:
+        except BudgetReached as reached:
             status = "budget"
-            raise
+            raise BudgetReached(f"{reached} Go on: elicit resume {run.name}") from reached
         except KeyboardInterrupt:
             status = "interrupted"
             raise

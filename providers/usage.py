@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from elicit.cache.errors import ElicitError, InputError
@@ -81,9 +81,16 @@ def _check(what: str, before: float | None, after: float | None, most: float | N
 class Meter:
     """Counts what passes through a provider and puts a budget to it."""
 
-    def __init__(self, provider: Provider, budget: Budget = UNBOUNDED) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        budget: Budget = UNBOUNDED,
+        on_usage: Callable[[Usage], None] = lambda _: None,
+    ) -> None:
+        """`on_usage` is told what was used so far, after each unit."""
         self._provider = provider
         self._budget = budget
+        self._on_usage = on_usage
         self.usage = Usage()
 
     @property
@@ -109,4 +116,5 @@ class Meter:
     ) -> Iterator[ScoredUnit]:
         for unit in self._provider.score(requests, budget or self._budget):
             self.usage += unit.usage
+            self._on_usage(self.usage)
             yield unit

@@ -32,7 +32,7 @@ from elicit.cli.options import (
     assignments,
     limits_of,
 )
-from elicit.cli.output import notes, out, print_facts, print_json
+from elicit.cli.output import notes, out, print_facts, print_json, told_usage
 from elicit.cli.progress import shown_progress
 from elicit.demo import demonstrate
 from elicit.evaluate import evaluate
@@ -78,7 +78,7 @@ def demo(
     """The embedded model labels an embedded task; compares it with its baselines."""
     with shown_progress(notes, "demo") as progress:
         result = demonstrate(
-            embedded_tasks()["claims"], seeds=seeds, cache=cache, on_progress=progress
+            embedded_tasks()["claims"], seeds=seeds, cache=cache, on_progress=progress.progress
         )
     if as_json:
         print_json(result.as_dict())
@@ -145,7 +145,8 @@ def run(
             cache=False if no_cache else cache,
             limits=limits,
             settings=resolved.settings,
-            on_progress=progress,
+            on_progress=progress.progress,
+            on_usage=progress.usage,
         )
     _report(result, out_folder, as_json)
 
@@ -170,7 +171,8 @@ def resume_run(
             open_task,
             cache=cache,
             limits=limits_of(max_cost, max_requests, max_tokens),
-            on_progress=progress,
+            on_progress=progress.progress,
+            on_usage=progress.usage,
             force=force,
         )
     notes.print(f"{result.usage.cached:,} scores came from the cache")
@@ -265,7 +267,7 @@ def _report(result: Result, folder: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(summary | {"rows": list(result.rows())})
         return
-    print_facts(summary)
+    print_facts(summary | {"usage": told_usage(result.usage)})
 
 
 def _environment() -> dict[str, object]:
