@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
+
 class Order(Generic[Job]):
     """Hands out jobs in order; of those that share a prefix, the first goes alone.
 

@@ -23,6 +23,8 @@ class Found:
     """The model's name in its replies."""
     top_k: int = 0
     """Likeliest tokens that it tells, at most."""
+    token_ids: bool = False
+    """Whether it tells labels by the ids of their tokens."""
     keeps_leading_space: bool = True
     length_field: str = "max_completion_tokens"
     can_skip_thinking: bool = True

@@ -24,8 +24,9 @@ from elicit.providers.hosted import HostedProvider, Wire
 from elicit.providers.hosted_settings import HostedSettings
 from elicit.providers.limits import Limiter
 from elicit.providers.openai.endpoint import BASE_URL, Endpoint, Scorer
+from elicit.providers.openai.token_ids import TokenIds
 from elicit.providers.openai.wire import open_wire
-from elicit.providers.presets import parse_model, presets
+from elicit.providers.presets import Server, parse_model, presets
 from elicit.providers.prices import find_price
 from elicit.providers.probe import UNKNOWN_COUNTS, probe
 from elicit.providers.redact import secret_from_environment
@@ -35,6 +36,8 @@ from elicit.providers.transport import open_client
 
 _log = logging.getLogger(__name__)
 
+FEWEST_COUNT = 5
+"""Likeliest tokens that OpenAI's completions have always told."""
 OPENAI_KEY = "OPENAI_API_KEY"
 ANTHROPIC_KEY = "ANTHROPIC_API_KEY"
 
@@ -45,6 +48,9 @@ class Opening:
 
     findings: Findings | None = None
     budget: Budget = UNBOUNDED
+    ask: bool = True
+    """Whether the model may be asked. If not, what was never found out is supposed, and no
+    key is needed: such a model is for counting, not for scores."""
 
 
 def open_openai(rest: str, opening: Opening) -> HostedProvider:
@@ -53,9 +59,8 @@ def open_openai(rest: str, opening: Opening) -> HostedProvider:
     if not model:
         raise ModelError("openai: name a model, as in openai:gpt-4.1-mini")
     base_url = os.environ.get("OPENAI_BASE_URL") or BASE_URL
-    client = open_client(
-        base_url, secret_from_environment(OPENAI_KEY), timeout=settings.timeout
-    )
+    key = secret_from_environment(OPENAI_KEY, required=opening.ask)
+    client = open_client(base_url, key, timeout=settings.timeout)
     endpoint = Endpoint(
         "openai",
         model,
@@ -83,7 +88,8 @@ def open_compatible(prefix: str, rest: str, opening: Opening) -> HostedProvider:
     preset = server.preset
     key = None
     if server.key_variable is not None:
-        key = secret_from_environment(server.key_variable, required=preset.key_required)
+        required = preset.key_required and opening.ask
+        key = secret_from_environment(server.key_variable, required=required)
     client = open_client(server.base_url, key, timeout=settings.timeout)
     endpoint = Endpoint(
         prefix,
@@ -94,6 +100,7 @@ def open_compatible(prefix: str, rest: str, opening: Opening) -> HostedProvider:
         extra=preset.extra,
         count_in_logprobs=preset.count_in_logprobs,
         length_field="max_tokens",
+        label_token_ids=_token_ids(server, client, settings, opening.budget),
         samples=settings.samples,
     )
     known: dict[Scorer, int | None] = {
@@ -101,7 +108,7 @@ def open_compatible(prefix: str, rest: str, opening: Opening) -> HostedProvider:
         "chat": preset.max_top_logprobs,
     }
     counts: dict[Scorer, Sequence[int]] = {
-        scorer: UNKNOWN_COUNTS[scorer] if most is None else (most,)
+        scorer: UNKNOWN_COUNTS[scorer] if most is None else _counts(most)
         for scorer, most in known.items()
         if most != 0
     }
@@ -110,21 +117,44 @@ def open_compatible(prefix: str, rest: str, opening: Opening) -> HostedProvider:
     return _opened(f"{prefix}:{rest}", endpoint, client, settings, opening, scorers, counts)
 
 
+def _counts(most: int) -> tuple[int, ...]:
+    """A server may have been started with a lower bound than its kind has."""
+    return (most, FEWEST_COUNT) if most > FEWEST_COUNT else (most,)
+
+
+def _token_ids(
+    server: Server, client: httpx2.Client, settings: HostedSettings, budget: Budget
+) -> TokenIds | None:
+    """What tells the ids of labels, if they are to be asked for by them: vLLM's way alone."""
+    wanted = {"auto": bool(server.preset.logprob_token_ids), "true": True, "false": False}
+    if not wanted[settings.token_ids]:
+        return None
+    asked = server
+    if not server.preset.logprob_token_ids:
+        asked = replace(server, preset=presets()["vllm"])
+    url, field = asked.tokenize_url, asked.preset.tokenize_field
+    if url is None or field is None:
+        raise ValueError(f"presets.toml: {asked.preset.name} has token ids and no tokenizer")
+    return TokenIds(client, url, server.model, field, budget)
+
+
 def open_anthropic(rest: str, opening: Opening) -> HostedProvider:
     """`anthropic:MODEL[?...]`, at Anthropic or where ANTHROPIC_BASE_URL says."""
     model, settings = HostedSettings.parse(rest)
     if not model:
         raise ModelError("anthropic: name a model, as in anthropic:claude-haiku-4-5")
-    if settings.scorer not in ("auto", "samples"):
+    if settings.scorer not in ("auto", "samples") or settings.token_ids == "true":
         raise ModelError(
-            f"anthropic:{model}: Anthropic's models tell no probabilities; leave ?scorer= out"
+            f"anthropic:{model}: Anthropic's models tell no probabilities; leave ?scorer= "
+            "and ?token_ids= out"
         )
     base_url = os.environ.get("ANTHROPIC_BASE_URL") or anthropic.BASE_URL
-    client = open_client(
-        base_url, secret_from_environment(ANTHROPIC_KEY), timeout=settings.timeout
-    )
+    key = secret_from_environment(ANTHROPIC_KEY, required=opening.ask)
+    client = open_client(base_url, key, timeout=settings.timeout)
     name = f"anthropic:{rest}"
     found = recall(opening.findings, name)
+    if found is None and not opening.ask:
+        found = Found("samples")
     if found is None:
         facts = anthropic.model_facts(client, model, base_url=base_url)
         if facts.structured_outputs is False:
@@ -161,9 +191,11 @@ def _opened(
 ) -> HostedProvider:
     """A model of OpenAI's wire format, by the first of `scorers` that it answers to."""
     found = recall(opening.findings, name)
+    if settings.scorer != "auto":
+        scorers = (settings.scorer,)
+    if found is None and not opening.ask:
+        found = Found(_supposed(endpoint, scorers))
     if found is None:
-        if settings.scorer != "auto":
-            scorers = (settings.scorer,)
         if settings.top_k:
             counts = dict.fromkeys(counts, (settings.top_k,))
         try:
@@ -171,9 +203,15 @@ def _opened(
         except BaseException:
             client.close()
             raise
+        if settings.token_ids == "true" and not found.token_ids:
+            client.close()
+            raise ModelError(
+                f"{name} does not tell labels by the ids of their tokens; leave "
+                "?token_ids=true out"
+            )
         ends = shutdown_date(endpoint.provider, endpoint.model)
         if ends is not None:
-            found = replace(found, warnings=(_end(endpoint.model, ends),))
+            found = replace(found, warnings=(*found.warnings, _end(endpoint.model, ends)))
         remember(opening.findings, name, found)
     endpoint = replace(
         endpoint,
@@ -181,6 +219,7 @@ def _opened(
         completions_k=found.top_k or endpoint.completions_k,
         chat_k=found.top_k or endpoint.chat_k,
         keeps_leading_space=found.keeps_leading_space,
+        label_token_ids=endpoint.label_token_ids if found.token_ids else None,
         context_tokens=found.context_tokens,
     )
     if found.scorer == "decisions":
@@ -188,6 +227,14 @@ def _opened(
     ratio = TokenRatio(found.characters, found.tokens)
     wire = open_wire(endpoint, found.scorer, client, ratio)
     return _provider(name, wire, settings, found)
+
+
+def _supposed(endpoint: Endpoint, scorers: Sequence[Scorer]) -> Scorer:
+    """How a model that was never asked will be asked, as far as the tables tell."""
+    first, *others = scorers
+    if first != "decisions" or not others:
+        return first
+    return first if find_price("openai-decisions", endpoint.model) else others[0]
 
 
 def _provider(name: str, wire: Wire, settings: HostedSettings, found: Found) -> HostedProvider:

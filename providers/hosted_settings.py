@@ -23,6 +23,9 @@ class HostedSettings:
     """Draws a prompt, where the model tells no probabilities."""
     top_k: int = 0
     """Likeliest tokens to be told, at most; 0 stands for as many as the server tells."""
+    token_ids: Literal["auto", "true", "false"] = "auto"
+    """Whether labels of one token are asked for by the token's id, as vLLM can, so that none
+    is bounded for being unlikely. `auto` does where the server is known to tell them."""
     concurrency: int = 64
     """Requests in flight at once, at most."""
     timeout: float = 60.0
