@@ -6,6 +6,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
+from elicit.cache.batches import KEPT_DAYS, OPEN
 from elicit.cache.claims import read_owner
 from elicit.cache.errors import InputError, StoreError
 from elicit.cache.store import ScoreStore
@@ -20,6 +21,7 @@ class Pruned:
     contexts: int
     scores: int
     segments: int
+    batches: int
     freed_bytes: int
     dry_run: bool
 
@@ -35,8 +37,10 @@ def prune(
     """Remove one run, or scores that are older than so many days and of models whose stored
     identity contains `model`; by age alone, also the runs not changed since.
 
-    Scores belong to no run, so removing a run keeps them. Removed text is overwritten and
-    the file is rebuilt (`secure_delete`, `VACUUM`), which takes the file's size on disk.
+    Scores belong to no run, so removing a run keeps them. With scores go the records of
+    batches, by the same age and model, except of those whose answers can still be read.
+    Removed text is overwritten and the file is rebuilt (`secure_delete`, `VACUUM`), which
+    takes the file's size on disk.
 
     Raises:
         InputError: nothing to choose by, no such run, or a process is working on it.
@@ -55,9 +59,10 @@ def prune(
             runs = _delete_runs(
                 connection, _doomed_runs(connection, run, older_than_days, model)
             )
-            contexts, scores = 0, 0
+            contexts, scores, batches = 0, 0, 0
             if run is None:
                 contexts, scores = _delete_scores(connection, older_than_days, model)
+                batches = _delete_batches(connection, older_than_days, model)
             segments = _delete_unused(connection)
         except BaseException:
             connection.execute("ROLLBACK")
@@ -66,7 +71,7 @@ def prune(
         if not dry_run:
             _shrink(store)
     freed = 0 if dry_run else before - store.path.stat().st_size
-    return Pruned(runs, contexts, scores, segments, freed, dry_run)
+    return Pruned(runs, contexts, scores, segments, batches, freed, dry_run)
 
 
 def _doomed_runs(
@@ -124,6 +129,18 @@ def _delete_scores(
         f"DELETE FROM contexts WHERE key IN ({doomed})", parameters
     ).rowcount
     return contexts, deleted[0]
+
+
+def _delete_batches(
+    connection: sqlite3.Connection, days: float | None, model: str | None
+) -> int:
+    """Records of batches that have ended, or whose answers no provider keeps any more."""
+    now = time.time()
+    return connection.execute(
+        f"DELETE FROM batches WHERE (state NOT IN ({', '.join('?' * len(OPEN))}) "
+        "OR created < ?) AND updated < ? AND instr(model, ?)",
+        (*OPEN, now - KEPT_DAYS * 86400, now - (days or 0) * 86400, model or ""),
+    ).rowcount
 
 
 def _delete_unused(connection: sqlite3.Connection) -> int:

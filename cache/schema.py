@@ -115,18 +115,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE findings (
             model TEXT PRIMARY KEY, json TEXT NOT NULL, day INTEGER NOT NULL
         ) WITHOUT ROWID""",
-        # Requests handed to a provider's batch endpoint. A row without a batch was about to
-        # be handed over when its process ended.
+        # Requests handed to a provider's batch endpoint. A row without a batch is about to be
+        # handed over by its process, or was when that ended. `covers` is the 16-byte digests
+        # of the requests that nobody has read the answers of, in order.
         """CREATE TABLE batches (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
+            identity BLOB NOT NULL,
             model TEXT NOT NULL,
             digest TEXT NOT NULL,
+            attempt INTEGER NOT NULL,
             batch TEXT,
             requests INTEGER NOT NULL,
+            covers BLOB NOT NULL,
+            checksum TEXT NOT NULL,
             state TEXT NOT NULL,
+            host TEXT NOT NULL,
+            boot TEXT NOT NULL,
+            pid INTEGER NOT NULL,
+            started TEXT NOT NULL,
             created REAL NOT NULL,
             updated REAL NOT NULL)""",
-        "CREATE INDEX batches_by_digest ON batches (model, digest)",
+        "CREATE UNIQUE INDEX batches_by_digest ON batches (identity, digest, attempt)",
     ),
 )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from elicit.cache import schema
+from elicit.cache.batches import batch_digest
 from elicit.cache.codec import (
     ChecksumError,
     decode_score,
@@ -116,6 +117,7 @@ def _findings(connection: sqlite3.Connection) -> list[Finding]:
         _scores,
         _orphans,
         _runs,
+        _batches,
     )
     return [finding for check in checks for finding in check(connection)]
 
@@ -284,3 +286,21 @@ def _runs(connection: sqlite3.Connection) -> Iterator[Finding]:
         ).fetchall()
         for (run,) in gone:
             yield _unsound(table, f"run {run}", "its run is missing", "run = ?", run)
+
+
+def _batches(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for row_id, batch, identity, checksum, covers in connection.execute(
+        "SELECT id, batch, identity, checksum, covers FROM batches WHERE length(covers)"
+    ):
+        try:
+            sound = batch_digest(identity, covers) == checksum
+        except TypeError:
+            sound = False
+        if not sound:
+            yield _unsound(
+                "batches",
+                batch or row_id,
+                "its requests differ from their checksum; removed, they are paid for again",
+                "id = ?",
+                row_id,
+            )

@@ -8,7 +8,9 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
+from elicit.cache.batches import Batches
 from elicit.cache.findings import Findings
+from elicit.cache.store import ScoreStore
 from elicit.providers.base import UNBOUNDED, Budget, ModelError, Provider
 from elicit.providers.presets import presets
 
@@ -86,7 +88,11 @@ FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
 
 
 def open_model(
-    name: str, findings: Findings | None = None, budget: Budget = UNBOUNDED
+    name: str,
+    findings: Findings | None = None,
+    budget: Budget = UNBOUNDED,
+    *,
+    ask: bool = True,
 ) -> Provider:
     """The provider of a model name such as `llama-cpp:model.gguf` or `openai:gpt-4.1-mini`.
 
@@ -95,6 +101,7 @@ def open_model(
 
     A hosted model that is opened for the first time is asked a short question, to find out
     how it can be asked; `findings` keeps what came of it, and the budget is asked first.
+    With `ask=False` it is not: such a model is for estimates, not for scores.
 
     Raises:
         ModelError: nobody answers to the name, or its model can't be opened.
@@ -106,18 +113,34 @@ def open_model(
         factory: Factory = point.load()
         return factory(rest)
     if prefix in HOSTED:
-        return _hosted(prefix, rest, findings, budget)
+        return _hosted(prefix, rest, findings, budget, ask)
     near = difflib.get_close_matches(prefix, [*FACTORIES, *HOSTED], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     known = ", ".join([*FACTORIES, *HOSTED])
     raise ModelError(f"unknown model {name!r}{hint} (known: {known})")
 
 
-def _hosted(prefix: str, rest: str, findings: Findings | None, budget: Budget) -> Provider:
+def in_batches(provider: Provider, store: ScoreStore) -> Provider:
+    """A hosted model asked through its provider's batch endpoint. What was submitted is
+    recorded in the store, where any process finds it again.
+
+    Raises:
+        ModelError: it has no batch endpoint, or can't be asked so.
+    """
+    if provider.name.partition(":")[0] not in HOSTED:
+        raise ModelError(f"{provider.name} is no hosted model; run it without --batch")
+    from elicit.providers.batching import batched
+
+    return batched(provider, Batches(store))
+
+
+def _hosted(
+    prefix: str, rest: str, findings: Findings | None, budget: Budget, ask: bool
+) -> Provider:
     try:
         from elicit.providers.hosted_models import OPENERS, Opening
     except ImportError as error:
         raise ModelError(
             f"{prefix}: hosted models need some packages: pip install 'elicit-lm[hosted]'"
         ) from error
-    return OPENERS[prefix](rest, Opening(findings, budget))
+    return OPENERS[prefix](rest, Opening(findings, budget, ask))
