@@ -17,7 +17,7 @@ from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
 from elicit.providers.base import Provider, Usage
 from elicit.providers.cached import CachedProvider
-from elicit.providers.registry import open_model
+from elicit.providers.registry import in_batches, open_model
 from elicit.providers.sampled import SampledProvider
 from elicit.providers.usage import Account, Limits, Meter
 from elicit.run import Outcome, Progress, agreement, begin, drive, outcome_of
@@ -117,12 +117,16 @@ def metered(
     store: ScoreStore,
     limits: Limits | None = None,
     on_usage: Callable[[Usage], None] = lambda _: None,
+    *,
+    batch: bool = False,
 ) -> Iterator[Meter]:
     """A model behind the store and a budget, closed at the end. `on_usage` is told what was
-    used so far, whenever something was."""
+    used so far, whenever something was; with `batch`, a hosted model is asked through its
+    provider's batch endpoint."""
     account = Account(limits)
     with closing(open_model(model, Findings(store), account)) as provider:
-        kept: Provider = CachedProvider(provider, store)
+        asked = in_batches(provider, store) if batch else provider
+        kept: Provider = CachedProvider(asked, store)
         if provider.capabilities.evidence == "sampled":
             kept = SampledProvider(kept)
         yield Meter(kept, account, on_usage)
@@ -139,22 +143,33 @@ def label(
     settings: RunSettings | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_usage: Callable[[Usage], None] = lambda _: None,
+    batch: bool = False,
     **options: object,
 ) -> Result:
     """Find the labels that the model itself finds mutually predictable and consistent.
 
     `options` are the settings of `elicit run`, by name. `settings` replaces them all. `limits`
-    bound what this call spends; a run that reaches one is resumed for free. With
-    `cache=False` nothing is kept: no score is read or stored, and the run can't be resumed.
+    bound what this call spends; a run that reaches one is resumed for free. With `batch`, a
+    hosted model is asked through its provider's batch endpoint: half the price, up to a day,
+    for the rounds of `bootstrap` only. With `cache=False` nothing is kept: no score is read
+    or stored, and the run can't be resumed.
 
     Raises:
         ElicitError: bad input, a model that can't answer, or a budget reached; see its text.
     """
     given = dict(options) if seed is None else {**options, "seed": seed}
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
-    with open_store(cache) as store, metered(model, store, limits, on_usage) as meter:
+    if batch and (chosen.method == "icm" or cache is False):
+        raise InputError(
+            "a batch is for the rounds of bootstrap and needs the store to go on from: take "
+            'method="bootstrap" and a cache, or leave batch out'
+        )
+    with (
+        open_store(cache) as store,
+        metered(model, store, limits, on_usage, batch=batch) as meter,
+    ):
         runs = RunStore(store)
-        run = begin(runs, task, meter, model, chosen, name)
+        run = begin(runs, task, meter, model, chosen, name, batch=batch)
         outcome = drive(run, runs, task, meter, on_progress)
         return Result(task, runs.get(run.name), outcome)
 
@@ -202,6 +217,7 @@ def resume(
             )
         if run.result is not None:
             return Result(task, run, replace(outcome_of(run), usage=Usage()))
-        with metered(run.model, store, limits, on_usage) as meter:
+        batch = bool(run.settings.get("batch"))
+        with metered(run.model, store, limits, on_usage, batch=batch) as meter:
             outcome = drive(run, runs, task, meter, on_progress, force=force)
             return Result(task, runs.get(name), outcome)

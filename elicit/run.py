@@ -23,13 +23,13 @@ from elicit.providers.registry import lasting_name
 from elicit.providers.usage import BudgetReached, Meter
 from elicit.repair import repair
 from elicit.scorer import FloatArray, IntArray, Scorer
-from elicit.search.icm import icm
+from elicit.search.methods import most_iterations, search
 from elicit.search.state import State
 from elicit.settings import RunSettings, settings_from
 from elicit.task import Task
 
 CHECKPOINT_SECONDS = 0.5
-FACTS = ("items", "identity")
+FACTS = ("items", "identity", "batch")
 """What a run's record holds beside its settings."""
 SETTLED = 1e3
 """Nats added for a label the search found: above any difference of log-probabilities."""
@@ -84,14 +84,19 @@ def begin(
     model: str,
     settings: RunSettings,
     name: str | None = None,
+    *,
+    batch: bool = False,
 ) -> Run:
     """Record a new run, once it is sure that the task's constraints can be met.
+
+    `batch` is kept for whoever resumes it: that its requests go through a batch endpoint.
 
     Raises:
         InputError: they can't, or the name is taken.
     """
     repair(np.zeros((len(task.items), len(task.labels))), task.rules())
-    facts = {"items": len(task.items), "identity": meter.identity.digest().hex()}
+    identity = meter.identity.digest().hex()
+    facts = {"items": len(task.items), "identity": identity, "batch": batch}
     return runs.create(
         name,
         task_digest=task.digest(),
@@ -170,8 +175,9 @@ def _chains(
         seed = np.random.SeedSequence([settings.seed, number])
         predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
         rng = np.random.Generator(np.random.PCG64(seed))
-        states = icm(scorer, rules, predict, settings.icm, rng, _saved(runs, run.id, number))
-        iterations = settings.icm.iterations_for(scorer.n_items)
+        saved = _saved(runs, run.id, number)
+        states = search(scorer, rules, predict, settings.search, rng, saved)
+        iterations = most_iterations(settings.search, scorer.n_items)
         final = None
         for final in _checkpointed(states, runs, run.id, number):
             on_progress(Progress(number, settings.chains, iterations, final, meter.usage))

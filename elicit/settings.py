@@ -18,16 +18,19 @@ from elicit.objective import Folds, LeaveOneOut, Measure, Predictability
 from elicit.prompt import Writing
 from elicit.providers.base import Form, PromptTooLong
 from elicit.scorer import Scorer
+from elicit.search.bootstrap import BootstrapSettings
 from elicit.search.icm import ICMSettings
+from elicit.search.methods import MethodSettings
 
 Kind = Literal["folds", "loo"]
+Method = Literal["icm", "bootstrap"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """What decides a run's result, beside task and model."""
 
-    method: Literal["icm"] = "icm"
+    method: Method = "icm"
     seed: int = 0
     chains: int = 1
     predictability: Kind = "folds"
@@ -38,6 +41,12 @@ class RunSettings:
     """How a chat model is shown demonstrations: in one message with the item, which takes the
     fewest tokens, or as turns of a conversation."""
     icm: ICMSettings = field(default_factory=ICMSettings)
+    bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+
+    @property
+    def search(self) -> MethodSettings:
+        """The settings of the method."""
+        return self.bootstrap if self.method == "bootstrap" else self.icm
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -98,12 +107,19 @@ class Resolved:
     origins: Mapping[str, str]
 
 
+_METHODS: Mapping[str, type[MethodSettings]] = {
+    "icm": ICMSettings,
+    "bootstrap": BootstrapSettings,
+}
+
+
 def setting_types() -> dict[str, Any]:
-    """Name → type of every setting, those of the method among them."""
-    hints = get_type_hints(RunSettings)
-    own = {f.name: hints[f.name] for f in fields(RunSettings) if f.name != "icm"}
-    method = get_type_hints(ICMSettings)
-    return own | {f.name: method[f.name] for f in fields(ICMSettings)}
+    """Name → type of every setting, those of all methods among them."""
+    types: dict[str, Any] = {}
+    for kind in (*_METHODS.values(), RunSettings):
+        hints = get_type_hints(kind)
+        types |= {f.name: hints[f.name] for f in fields(kind) if f.name not in _METHODS}
+    return types
 
 
 def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
@@ -123,19 +139,33 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
                 raise InputError(f"{origin}: unknown setting {name!r}{hint}")
             values[name] = _parsed(name, value, known[name], origin)
             origins[name] = origin
-    method = {f.name for f in fields(ICMSettings)}
-    chosen: dict[str, Any] = {k: v for k, v in values.items() if k in method}
-    own: dict[str, Any] = {k: v for k, v in values.items() if k not in method}
-    return Resolved(RunSettings(**own, icm=ICMSettings(**chosen)), origins)
+    method = str(values.get("method", RunSettings().method))
+    of_run = {f.name for f in fields(RunSettings)}
+    of_method = {f.name for f in fields(_METHODS[method])}
+    for name in values.keys() - of_run - of_method:
+        raise InputError(
+            f"{origins[name]}: setting {name} is not one of the method {method}, which has "
+            f"{', '.join(sorted(of_method))}"
+        )
+    chosen: dict[str, Any] = {k: v for k, v in values.items() if k in of_method}
+    own: dict[str, Any] = {k: v for k, v in values.items() if k in of_run}
+    own[method] = _METHODS[method](**chosen)
+    return Resolved(RunSettings(**own), origins)
 
 
 def settings_from(data: Mapping[str, Any]) -> RunSettings:
-    """Settings as `as_dict` gave them."""
-    rest = {k: v for k, v in data.items() if k != "icm"}
-    return RunSettings(**rest, icm=ICMSettings(**data["icm"]))
+    """Settings as `as_dict` gave them; those that came later have their defaults."""
+    methods = {name: kind(**data.get(name, {})) for name, kind in _METHODS.items()}
+    return RunSettings(**{**data, **methods})
 
 
 def _parsed(name: str, value: object, kind: Any, origin: str) -> object:
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if value not in ("true", "false"):
+            raise InputError(f"{origin}: setting {name}: must be true or false, not {value!r}")
+        return value == "true"
     choices = get_args(kind)
     if choices:
         if value not in choices:

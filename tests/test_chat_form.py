@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elicit.cli.main import embedded_tasks, open_task
+from elicit.cli.tasks import embedded_tasks, open_task
 from elicit.prompt import RenderedTask, TaskError, Template, Writing
 from elicit.providers.base import ModelError, Prompt, Segment
 from elicit.providers.chat import messages, plain_text

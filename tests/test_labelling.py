@@ -15,7 +15,7 @@ from elicit.cache.claims import Owner, write_owner
 from elicit.cache.errors import InputError
 from elicit.cache.runs import RunStore
 from elicit.cache.store import ScoreStore
-from elicit.cli.main import embedded_tasks, open_task
+from elicit.cli.tasks import embedded_tasks, open_task
 from elicit.demo import demonstrate
 from elicit.labelling import open_store, resume
 from elicit.prompt import TaskError

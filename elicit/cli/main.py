@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +14,14 @@ from rich.table import Table
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
+from elicit.cli.baselines import baselines
 from elicit.cli.doctor import doctor
+from elicit.cli.estimate import estimate
 from elicit.cli.options import (
     AsJson,
+    Batch,
     Cache,
+    Chains,
     Limit,
     MaxCost,
     MaxRequests,
@@ -29,20 +31,19 @@ from elicit.cli.options import (
     Seed,
     Set,
     TaskName,
-    assignments,
     limits_of,
 )
 from elicit.cli.output import notes, out, print_facts, print_json, told_usage
 from elicit.cli.progress import shown_progress
+from elicit.cli.tasks import embedded_tasks, open_task, task_file
+from elicit.cli.values import resolved
 from elicit.demo import demonstrate
 from elicit.evaluate import evaluate
 from elicit.gold import load_gold
 from elicit.labelling import Result, label, open_store, resume, task_path_of
 from elicit.providers.usage import Limits
 from elicit.run import outcome_of
-from elicit.settings import resolve, setting_types
-from elicit.task import Task
-from elicit.task_file import load_task
+from elicit.settings import Resolved
 
 app = typer.Typer(
     help="Label data with a language model and no labels at all.",
@@ -50,23 +51,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache_commands.app, name="cache")
+app.command()(baselines)
 app.command()(doctor)
-
-
-def embedded_tasks() -> dict[str, Path]:
-    """The tasks that come with the package, by name."""
-    folder = Path(str(files("elicit.organism") / "tasks"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def task_file(name: str) -> Path:
-    """Where a task is: a file, or an embedded task by its name."""
-    return embedded_tasks().get(name, Path(name))
-
-
-def open_task(name: str, limit: int | None = None) -> Task:
-    """A task file, or an embedded task by its name."""
-    return load_task(task_file(name), limit)
+app.command()(estimate)
 
 
 @app.command()
@@ -86,8 +73,8 @@ def demo(
     table = Table(title=f"claims: {result.items} items, {result.seeds} seeds")
     table.add_column("labels from")
     table.add_column("accuracy (95 % interval over seeds)", justify="right")
-    for name, estimate in result.accuracy.items():
-        table.add_row(name, estimate.percent() if result.seeds > 1 else f"{estimate.value:.1%}")
+    for name, accuracy in result.accuracy.items():
+        table.add_row(name, accuracy.percent() if result.seeds > 1 else f"{accuracy.value:.1%}")
     out.print(table)
     out.print(
         f"{result.usage.forwarded_tokens:,} tokens forwarded "
@@ -104,7 +91,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="What to call the run.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
     seed: Seed = None,
-    chains: Annotated[int | None, typer.Option(help="Independent searches.")] = None,
+    chains: Chains = None,
     limit: Limit = None,
     settings: Set = None,
     max_cost: MaxCost = None,
@@ -114,6 +101,7 @@ def run(
         bool, typer.Option("--show-settings", help="Print settings and their origin, and stop.")
     ] = False,
     cache: Cache = None,
+    batch: Batch = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Open no store: nothing is read or kept.")
     ] = False,
@@ -121,18 +109,9 @@ def run(
 ) -> None:
     """Label a task. What is interrupted goes on with `elicit resume`."""
     loaded = open_task(task, limit)
-    flags: dict[str, object] = {"method": method, "seed": seed, "chains": chains}
-    given = {k: v for k, v in flags.items() if v is not None} | assignments(settings)
-    resolved = resolve(("flag", given), (task, loaded.settings), ("ELICIT_*", _environment()))
+    chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains)
     if show_settings:
-        values = {k: v for k, v in resolved.settings.as_dict().items() if k != "icm"}
-        values |= asdict(resolved.settings.icm)
-        shown = {k: {"value": v, "origin": resolved.origins[k]} for k, v in values.items()}
-        if as_json:
-            print_json(shown)
-        else:
-            for key, entry in shown.items():
-                typer.echo(f"{key} = {entry['value']}   ({entry['origin']})")
+        _show(chosen, as_json)
         return
     limits = limits_of(max_cost, max_requests, max_tokens)
     if no_cache and limits != Limits():
@@ -144,9 +123,10 @@ def run(
             name=name,
             cache=False if no_cache else cache,
             limits=limits,
-            settings=resolved.settings,
+            settings=chosen.settings,
             on_progress=progress.progress,
             on_usage=progress.usage,
+            batch=batch,
         )
     _report(result, out_folder, as_json)
 
@@ -270,10 +250,17 @@ def _report(result: Result, folder: Path | None, as_json: bool) -> None:
     print_facts(summary | {"usage": told_usage(result.usage)})
 
 
-def _environment() -> dict[str, object]:
-    """`ELICIT_SEED` and the like; names of other use are left alone."""
-    names = {f"ELICIT_{name.upper()}": name for name in setting_types()}
-    return {names[key]: value for key, value in os.environ.items() if key in names}
+def _show(resolved: Resolved, as_json: bool) -> None:
+    """Every setting with where its value came from."""
+    settings = resolved.settings
+    values = {k: v for k, v in settings.as_dict().items() if not isinstance(v, dict)}
+    values |= asdict(settings.search)
+    shown = {k: {"value": v, "origin": resolved.origins[k]} for k, v in values.items()}
+    if as_json:
+        print_json(shown)
+        return
+    for key, entry in shown.items():
+        typer.echo(f"{key} = {entry['value']}   ({entry['origin']})")
 
 
 def _terminated(_signal: int, _frame: object) -> None:

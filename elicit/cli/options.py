@@ -11,9 +11,18 @@ from elicit.cache.errors import InputError
 from elicit.providers.usage import Limits
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Batch = Annotated[
+    bool,
+    typer.Option(
+        "--batch",
+        help="Ask a hosted model through its provider's batch endpoint: half the price, up to "
+        "a day. An interrupted run is resumed and reads what was submitted.",
+    ),
+]
 Cache = Annotated[
     Path | None, typer.Option("--cache", help="The store's file.", envvar="ELICIT_CACHE")
 ]
+Chains = Annotated[int | None, typer.Option("--chains", help="Independent searches.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first items.")]
 MaxCost = Annotated[
     float | None,

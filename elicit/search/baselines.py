@@ -27,6 +27,15 @@ def few_shot(
     Returns the items scored, (n_items - shots,), and their label log-probabilities,
     (n_items - shots, n_labels).
     """
-    order = rng.permutation(scorer.n_items)
+    ask = few_shot_ask(np.arange(scorer.n_items), labels, shots, rng)
+    return ask.items, scorer.log_probs([ask])[0]
+
+
+def few_shot_ask(
+    items: IntArray, labels: IntArray, shots: int, rng: np.random.Generator
+) -> Ask:
+    """Ask for all `items` but `shots` of them, drawn as demonstrations with their `labels`,
+    (n_items,)."""
+    order = rng.permutation(items)
     shown, rest = order[:shots], np.sort(order[shots:])
-    return rest, scorer.log_probs([Ask(shown, labels[shown], rest)])[0]
+    return Ask(shown, labels[shown], rest)

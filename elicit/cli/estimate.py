@@ -1,0 +1,86 @@
+"""`elicit estimate`: calls, tokens, money and time of a run, before anything is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from rich.table import Table
+
+from elicit.cache.findings import Findings
+from elicit.cli.options import (
+    AsJson,
+    Batch,
+    Cache,
+    Chains,
+    Limit,
+    Method,
+    Model,
+    Seed,
+    Set,
+    TaskName,
+)
+from elicit.cli.output import out, print_json
+from elicit.cli.tasks import open_task
+from elicit.cli.values import resolved
+from elicit.estimate import Cost, Estimate, facts_of
+from elicit.estimate import estimate as estimated
+from elicit.labelling import open_store
+from elicit.providers.registry import open_model
+
+
+def estimate(
+    task: TaskName,
+    model: Model = "tiny",
+    method: Method = None,
+    seed: Seed = None,
+    chains: Chains = None,
+    limit: Limit = None,
+    settings: Set = None,
+    batch: Batch = False,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rehearse a run against made-up models and count. The model itself is sent nothing."""
+    loaded = open_task(task, limit)
+    chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains).settings
+    with open_store(cache) as store:
+        findings = Findings(store)
+        with closing(open_model(model, findings, ask=False)) as provider:
+            found = estimated(loaded, chosen, facts_of(provider, batch=batch), chosen.search)
+        asked_before = findings.get(model) is not None
+    if as_json:
+        print_json(found.as_dict())
+        return
+    out.print(_table(found))
+    for assumption in found.assumptions:
+        out.print(f"- {assumption}", markup=False, highlight=False)
+    if provider.identity.endpoint and not asked_before:
+        supposed = "was never asked: how it will be is supposed (`elicit doctor` finds out)"
+        out.print(f"- {model} {supposed}", markup=False, highlight=False)
+
+
+def _table(found: Estimate) -> Table:
+    table = Table("", "low", "middle", "high", title=f"{found.rehearsals} rehearsals")
+    costs = (found.low, found.mid, found.high)
+    for name, told in _ROWS.items():
+        cells = [told(cost) for cost in costs]
+        if any(cells):
+            table.add_row(name, *cells)
+    return table
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value else ""
+
+
+_ROWS: dict[str, Callable[[Cost], str]] = {
+    "prompts": lambda c: _count(c.usage.requests),
+    "requests sent": lambda c: _count(c.usage.calls),
+    "tokens forwarded": lambda c: _count(c.usage.forwarded_tokens),
+    "read from a prompt cache": lambda c: _count(c.usage.cache_read_tokens),
+    "of all prompts": lambda c: _count(c.usage.prompt_tokens),
+    "US dollars": lambda c: "" if c.usage.cost_usd is None else f"{c.usage.cost_usd:.4f}",
+    "seconds": lambda c: "" if c.seconds is None else _count(c.seconds),
+}
+"""Name of a row → what it says of one rehearsal."""

@@ -1,0 +1,25 @@
+"""Finds a task by what the user calls it: a file, or the name of an embedded one."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from elicit.task import Task
+from elicit.task_file import load_task
+
+
+def embedded_tasks() -> dict[str, Path]:
+    """The tasks that come with the package, by name."""
+    folder = Path(str(files("elicit.organism") / "tasks"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def task_file(name: str) -> Path:
+    """Where a task is: a file, or an embedded task by its name."""
+    return embedded_tasks().get(name, Path(name))
+
+
+def open_task(name: str, limit: int | None = None) -> Task:
+    """A task file, or an embedded task by its name."""
+    return load_task(task_file(name), limit)

@@ -1,0 +1,25 @@
+"""Joins the settings of a run from where a user gives them."""
+
+from __future__ import annotations
+
+import os
+
+from elicit.cli.options import assignments
+from elicit.settings import Resolved, resolve, setting_types
+from elicit.task import Task
+
+
+def resolved(name: str, task: Task, assigned: list[str] | None, **flags: object) -> Resolved:
+    """Flags and `--set` over the task file, that over the environment, that over defaults.
+
+    Raises:
+        InputError: a setting is unknown or its value unusable; names the origin.
+    """
+    given = {k: v for k, v in flags.items() if v is not None} | assignments(assigned)
+    return resolve(("flag", given), (name, task.settings), ("ELICIT_*", _environment()))
+
+
+def _environment() -> dict[str, object]:
+    """`ELICIT_SEED` and the like; names of other use are left alone."""
+    names = {f"ELICIT_{name.upper()}": name for name in setting_types()}
+    return {names[key]: value for key, value in os.environ.items() if key in names}

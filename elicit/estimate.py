@@ -1,0 +1,225 @@
+"""What a run will take, before any of it is paid for.
+
+The true search is rehearsed against made-up models (`stand_in`), and what a real model
+would have been sent is counted (`tally`). How much a search asks depends on what it is told:
+an annealing run that settles on one labelling early costs a fraction of one that wavers. So
+several made-up models of different minds are tried, and the answer is a range.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from elicit.cache.errors import InputError
+from elicit.pieces import Pieces, pieces_by_ratio, pieces_by_tokeniser
+from elicit.prompt import RenderedTask
+from elicit.providers.base import Provider, Usage
+from elicit.providers.billing import FIRST_GUESS
+from elicit.providers.prices import find_price
+from elicit.providers.prompt_cache import find_prompt_cache
+from elicit.scorer import Scorer
+from elicit.search.methods import MethodSettings, search
+from elicit.settings import RunSettings
+from elicit.stand_in import StandIn, Temper
+from elicit.tally import Bill, Hosted, Local, Tally, Terms
+from elicit.task import Task
+
+TEMPERS = (
+    Temper(),
+    Temper(strength=8.0, knows=1.5),
+    Temper(knows=0.5),
+    Temper(strength=6.0, knows=0.0),
+    Temper(strength=0.5, knows=0.0),
+)
+"""Minds of the made-up models: average; sure of itself; unsure of itself; a follower of its
+demonstrations wherever they lead; without a clue."""
+SEEDS = 3
+"""Rehearsals with each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a model answers; None where unknown."""
+
+    seconds_per_call: float | None = None
+    calls_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    """Limits of a hosted model's rate."""
+    tokens_per_second: float | None = None
+    """Tokens a local model forwards."""
+
+    def seconds(self, bill: Bill, terms: Terms) -> float | None:
+        """Time a run takes; None where the speed is unknown."""
+        usage = bill.usage
+        if isinstance(terms, Local):
+            speed = self.tokens_per_second
+            return usage.forwarded_tokens / speed if speed else None
+        if self.seconds_per_call is None:
+            return None
+        times = [bill.waves * self.seconds_per_call]
+        if self.calls_per_minute:
+            times.append(60 * usage.calls / self.calls_per_minute)
+        if self.tokens_per_minute:
+            times.append(60 * usage.spent_tokens / self.tokens_per_minute)
+        return max(times)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a model before it is asked. `provider` is never asked for a score."""
+
+    provider: Provider
+    terms: Terms
+    tokens_per_character: float = FIRST_GUESS
+    """Of a model whose tokeniser is not at hand."""
+    speed: Speed = field(default_factory=Speed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one rehearsal took."""
+
+    usage: Usage
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The range of the rehearsals: the cheapest, the middle one, the dearest."""
+
+    low: Cost
+    mid: Cost
+    high: Cost
+    rehearsals: int
+    assumptions: tuple[str, ...]
+    """What it rests on, for the user to judge."""
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def facts_of(
+    provider: Provider,
+    *,
+    batch: bool = False,
+    concurrency: int = 64,
+    tokens_per_character: float = FIRST_GUESS,
+    speed: Speed | None = None,
+) -> Facts:
+    """Facts of an opened model: local ones by their settings, hosted ones by the tables of
+    prices and prompt caches."""
+    identity, can = provider.identity, provider.capabilities
+    chunk = identity.parameters.get("chunk")
+    terms: Terms
+    if isinstance(chunk, int) and not identity.endpoint:
+        terms = Local(chunk)
+    else:
+        terms = Hosted(
+            items_per_call=can.items_per_call,
+            draws=max(1, can.samples),
+            answer_tokens=0.0 if can.evidence == "decision" else 1.0,
+            concurrency=concurrency,
+            cache=find_prompt_cache(identity.provider, identity.model),
+            price=find_price(identity.provider, identity.model),
+            batch=batch,
+        )
+    return Facts(provider, terms, tokens_per_character, speed or Speed())
+
+
+def estimate(
+    task: Task,
+    settings: RunSettings,
+    facts: Facts,
+    method: MethodSettings | None = None,
+    tempers: Sequence[Temper] = TEMPERS,
+    seeds: int = SEEDS,
+) -> Estimate:
+    """Rehearse a run and count; equal arguments give equal answers.
+
+    `method` are the settings of the search, those of `settings` where None.
+
+    Raises:
+        InputError: a setting does not fit the model, or the constraints contradict each
+            other.
+    """
+    if seeds < 1 or not tempers:
+        raise InputError("setting seeds: at least one rehearsal is needed")
+    rendered = task.render(settings.writing_for(facts.provider.capabilities.form))
+    pieces = _pieces(rendered, facts)
+    bills = [
+        _rehearsed(
+            task, rendered, pieces, settings, method or settings.icm, facts, temper, seed
+        )
+        for temper in tempers
+        for seed in range(seeds)
+    ]
+    bills.sort(key=lambda bill: (bill.usage.spent_tokens, bill.usage.calls))
+    low, mid, high = (
+        Cost(bill.usage, facts.speed.seconds(bill, facts.terms))
+        for bill in (bills[0], bills[len(bills) // 2], bills[-1])
+    )
+    return Estimate(low, mid, high, len(bills), _assumptions(facts))
+
+
+def _pieces(rendered: RenderedTask, facts: Facts) -> Pieces:
+    exact = None
+    if isinstance(facts.terms, Local):
+        exact = pieces_by_tokeniser(rendered, facts.provider)
+    return exact or pieces_by_ratio(rendered, facts.tokens_per_character)
+
+
+def _rehearsed(
+    task: Task,
+    rendered: RenderedTask,
+    pieces: Pieces,
+    settings: RunSettings,
+    method: MethodSettings,
+    facts: Facts,
+    temper: Temper,
+    seed: int,
+) -> Bill:
+    """All chains of a run, with the draws that the run itself will make."""
+    rules, tally = task.rules(), Tally(facts.terms)
+    scorer = StandIn(rendered, facts.provider, rules, pieces, tally, temper, seed)
+    for chain in range(settings.chains):
+        root = np.random.SeedSequence([settings.seed, chain])
+        predict = settings.predictability_for(
+            Scorer(rendered, facts.provider), np.random.default_rng(root.spawn(1)[0])
+        )
+        rng = np.random.Generator(np.random.PCG64(root))
+        (final,) = deque(search(scorer, rules, predict, method, rng), maxlen=1)
+        # The run ends by scoring every item given the final labels.
+        predict(scorer, final.labelling, np.arange(scorer.n_items))
+    return tally.bill
+
+
+def _assumptions(facts: Facts) -> tuple[str, ...]:
+    terms = facts.terms
+    if isinstance(terms, Local):
+        return (
+            "shared demonstrations are decoded once, as this project's local models do",
+            "no score is in the store yet",
+        )
+    said = [
+        f"{facts.tokens_per_character:.3f} tokens a character",
+        "no call fails, and no score is in the store yet",
+    ]
+    if terms.price is None:
+        said.append("the price of this model is unknown (see ELICIT_PRICES): no cost is told")
+    else:
+        said.append(f"price of {terms.price.as_of}: {terms.price.source}")
+    if terms.batch:
+        said.append("a batch reads nothing from a prompt cache")
+    elif terms.cache is None:
+        said.append("no rule of a prompt cache is known for this model: every token is fresh")
+    else:
+        said.append(
+            f"beginnings of {terms.cache.minimum_tokens:,} tokens or more are read from the "
+            f"prompt cache, and none expires there ({terms.cache.lasts_seconds // 60} minutes "
+            f"are promised); {terms.concurrency} calls at once don't read from each other"
+        )
+    return tuple(said)
