@@ -223,7 +223,9 @@ def _opened(
         context_tokens=found.context_tokens,
     )
     if found.scorer == "decisions":
-        endpoint = replace(endpoint, price=find_price("openai-decisions", endpoint.model))
+        # It bills what it reads from its prompt cache in full, so no call need wait for another.
+        price = find_price("openai-decisions", endpoint.model)
+        endpoint = replace(endpoint, price=price, keeps_prefix=False)
     ratio = TokenRatio(found.characters, found.tokens)
     wire = open_wire(endpoint, found.scorer, client, ratio)
     return _provider(name, wire, settings, found)
