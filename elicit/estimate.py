@@ -9,15 +9,16 @@ several made-up models of different minds are tried, and the answer is a range.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from elicit.cache.errors import InputError
 from elicit.pieces import Pieces, pieces_by_ratio, pieces_by_tokeniser
 from elicit.prompt import RenderedTask
-from elicit.providers.base import Provider, Usage
+from elicit.providers.base import Evidence, Provider, Usage
 from elicit.providers.billing import FIRST_GUESS
 from elicit.providers.prices import find_price
 from elicit.providers.prompt_cache import find_prompt_cache
@@ -28,15 +29,22 @@ from elicit.stand_in import StandIn, Temper
 from elicit.tally import Bill, Hosted, Local, Tally, Terms
 from elicit.task import Task
 
+_ANSWER_TOKENS: Mapping[Evidence, float] = {
+    "decision": 0.0,
+    "top_k": 1.0,
+    "exact": 1.0,
+    "sampled": 8.0,
+}
+"""Tokens of an answer: a draw is a small JSON object with a label in it."""
 TEMPERS = (
     Temper(),
-    Temper(strength=8.0, knows=1.5),
-    Temper(knows=0.5),
-    Temper(strength=6.0, knows=0.0),
-    Temper(strength=0.5, knows=0.0),
+    Temper(knows=4.0, spread=1.0),
+    Temper(knows=0.5, spread=1.0, noise=2.0),
+    Temper(knows=0.0, spread=1.0),
+    Temper(strength=0.5, knows=0.0, spread=1.0, noise=0.5),
 )
-"""Minds of the made-up models: average; sure of itself; unsure of itself; a follower of its
-demonstrations wherever they lead; without a clue."""
+"""Minds of the made-up models: the usual one first; sure of itself; erratic; a follower of
+its demonstrations wherever they lead; without a clue."""
 SEEDS = 3
 """Rehearsals with each of them."""
 
@@ -89,7 +97,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The range of the rehearsals: the cheapest, the middle one, the dearest."""
+    """The range of the rehearsals: the cheapest of all, the middle one of those with the
+    usual made-up model, the dearest of all."""
 
     low: Cost
     mid: Cost
@@ -118,13 +127,17 @@ def facts_of(
     if isinstance(chunk, int) and not identity.endpoint:
         terms = Local(chunk)
     else:
+        decides = can.evidence == "decision"
+        # The decisions endpoint has a price of its own, with none for what it reads again.
+        priced = "openai-decisions" if decides else identity.provider
+        cache = None if decides else find_prompt_cache(identity.provider, identity.model)
         terms = Hosted(
             items_per_call=can.items_per_call,
             draws=max(1, can.samples),
-            answer_tokens=0.0 if can.evidence == "decision" else 1.0,
+            answer_tokens=_ANSWER_TOKENS[can.evidence],
             concurrency=concurrency,
-            cache=find_prompt_cache(identity.provider, identity.model),
-            price=find_price(identity.provider, identity.model),
+            cache=cache,
+            price=find_price(priced, identity.model),
             batch=batch,
         )
     return Facts(provider, terms, tokens_per_character, speed or Speed())
@@ -140,7 +153,8 @@ def estimate(
 ) -> Estimate:
     """Rehearse a run and count; equal arguments give equal answers.
 
-    `method` are the settings of the search, those of `settings` where None.
+    `method` are the settings of the search, those of `settings` where None. The first of
+    `tempers` is the usual one.
 
     Raises:
         InputError: a setting does not fit the model, or the constraints contradict each
@@ -150,19 +164,24 @@ def estimate(
         raise InputError("setting seeds: at least one rehearsal is needed")
     rendered = task.render(settings.writing_for(facts.provider.capabilities.form))
     pieces = _pieces(rendered, facts)
+    search_settings = method or settings.icm
     bills = [
-        _rehearsed(
-            task, rendered, pieces, settings, method or settings.icm, facts, temper, seed
-        )
+        [
+            _rehearsed(task, rendered, pieces, settings, search_settings, facts, temper, seed)
+            for seed in range(seeds)
+        ]
         for temper in tempers
-        for seed in range(seeds)
     ]
-    bills.sort(key=lambda bill: (bill.usage.spent_tokens, bill.usage.calls))
+    usual, every = sorted(bills[0], key=_size), sorted(chain.from_iterable(bills), key=_size)
     low, mid, high = (
         Cost(bill.usage, facts.speed.seconds(bill, facts.terms))
-        for bill in (bills[0], bills[len(bills) // 2], bills[-1])
+        for bill in (every[0], usual[len(usual) // 2], every[-1])
     )
-    return Estimate(low, mid, high, len(bills), _assumptions(facts))
+    return Estimate(low, mid, high, len(every), _assumptions(facts))
+
+
+def _size(bill: Bill) -> tuple[int, int]:
+    return bill.usage.spent_tokens, bill.usage.calls
 
 
 def _pieces(rendered: RenderedTask, facts: Facts) -> Pieces:
@@ -185,8 +204,8 @@ def _rehearsed(
     """All chains of a run, with the draws that the run itself will make."""
     rules, tally = task.rules(), Tally(facts.terms)
     scorer = StandIn(rendered, facts.provider, rules, pieces, tally, temper, seed)
-    for chain in range(settings.chains):
-        root = np.random.SeedSequence([settings.seed, chain])
+    for number in range(settings.chains):
+        root = np.random.SeedSequence([settings.seed, number])
         predict = settings.predictability_for(
             Scorer(rendered, facts.provider), np.random.default_rng(root.spawn(1)[0])
         )
@@ -220,6 +239,7 @@ def _assumptions(facts: Facts) -> tuple[str, ...]:
         said.append(
             f"beginnings of {terms.cache.minimum_tokens:,} tokens or more are read from the "
             f"prompt cache, and none expires there ({terms.cache.lasts_seconds // 60} minutes "
-            f"are promised); {terms.concurrency} calls at once don't read from each other"
+            "are promised); the first call after some demonstrations writes what the others "
+            "read"
         )
     return tuple(said)

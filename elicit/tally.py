@@ -36,7 +36,9 @@ class Hosted:
     call_tokens: float = 0.0
     """Tokens of a call that are neither demonstrations nor items: instructions of the API."""
     concurrency: int = 64
-    """Calls under way at once. None of them reads what another of them writes."""
+    """Calls under way at once. The first call after some demonstrations is answered before
+    the others are sent, so that they read what it wrote; calls after other demonstrations
+    that are under way meanwhile don't."""
     cache: PromptCache | None = None
     price: Price | None = None
     batch: bool = False
@@ -137,7 +139,7 @@ class _HostedCount:
             own = np.add.reduceat(group.own, np.arange(0, group.own.size, terms.items_per_call))
             items = np.diff([*range(0, group.own.size, terms.items_per_call), group.own.size])
             calls = own.size * terms.draws
-            late = np.arange(calls) >= terms.concurrency
+            late = np.arange(calls) > 0
             cold, warm = self._written.parts(group), self._written.parts(group, again=True)
             read, written = (np.where(late, warm[k], cold[k]) for k in range(2))
             prompt = group.tokens.sum() + np.repeat(own, terms.draws) + terms.call_tokens

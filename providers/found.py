@@ -8,7 +8,7 @@ from typing import Any
 
 from elicit.cache.errors import StoreDamaged
 from elicit.cache.findings import Findings
-from elicit.providers.openai.endpoint import Scorer
+from elicit.providers.hosted_settings import Scorer
 
 VERSION = 1
 """Raised when the meaning of a field changes; what was found under another is asked anew."""

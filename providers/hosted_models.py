@@ -21,9 +21,10 @@ from elicit.providers.base import UNBOUNDED, Budget, ModelError
 from elicit.providers.billing import TokenRatio
 from elicit.providers.found import Found, recall, remember
 from elicit.providers.hosted import HostedProvider, Wire
-from elicit.providers.hosted_settings import HostedSettings
+from elicit.providers.hosted_settings import HostedSettings, Scorer
 from elicit.providers.limits import Limiter
-from elicit.providers.openai.endpoint import BASE_URL, Endpoint, Scorer
+from elicit.providers.listed import with_listed
+from elicit.providers.openai.endpoint import BASE_URL, Endpoint
 from elicit.providers.openai.token_ids import TokenIds
 from elicit.providers.openai.wire import open_wire
 from elicit.providers.presets import Server, parse_model, presets
@@ -200,6 +201,10 @@ def _opened(
             counts = dict.fromkeys(counts, (settings.top_k,))
         try:
             found = probe(name, endpoint, client, scorers, counts, opening.budget)
+            kind = presets().get(endpoint.provider)
+            if kind is not None and not kind.key_required:
+                base_url, budget = endpoint.base_url, opening.budget
+                found = with_listed(found, endpoint.model, client, base_url, budget)
         except BaseException:
             client.close()
             raise
@@ -223,7 +228,7 @@ def _opened(
         context_tokens=found.context_tokens,
     )
     if found.scorer == "decisions":
-        # It bills what it reads from its prompt cache in full, so no call need wait for another.
+        # What it reads from its prompt cache costs as much: no call need wait for another.
         price = find_price("openai-decisions", endpoint.model)
         endpoint = replace(endpoint, price=price, keeps_prefix=False)
     ratio = TokenRatio(found.characters, found.tokens)

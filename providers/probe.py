@@ -23,8 +23,9 @@ from elicit.providers.base import (
 )
 from elicit.providers.found import Found
 from elicit.providers.hosted import HostedProvider, Unanswered
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.limits import Limiter
-from elicit.providers.openai import Endpoint, Scorer, open_wire
+from elicit.providers.openai import Endpoint, open_wire
 from elicit.providers.retry import CallFailed, Rejected, RetryPolicy
 
 _log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from openai.types.chat import ChatCompletion
 
 from elicit.providers.base import ScoreRequest, Segment
 from elicit.providers.hosted import HostedProvider
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.limits import Limiter
-from elicit.providers.openai import Endpoint, OpenAIWire, Scorer, open_wire
+from elicit.providers.openai import Endpoint, OpenAIWire, open_wire
 from elicit.providers.redact import Secret
 from elicit.providers.retry import RetryPolicy
 from elicit.providers.transport import open_client

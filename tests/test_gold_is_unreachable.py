@@ -12,7 +12,12 @@ import pytest
 from elicit.task_file import load_task
 
 ROOT = Path(__file__).parent.parent
-MAY_SEE_GOLD = {"elicit/gold.py", "elicit/demo.py", "elicit/cli/main.py"}
+MAY_SEE_GOLD = {
+    "elicit/gold.py",
+    "elicit/demo.py",
+    "elicit/cli/main.py",
+    "elicit/cli/baselines.py",
+}
 
 TASK = """labels = ["False", "True"]
 [data]

@@ -29,9 +29,9 @@ from elicit.providers.base import (
 )
 from elicit.providers.batches import custom_id
 from elicit.providers.hosted import Unanswered
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai import Endpoint, open_wire
 from elicit.providers.openai.batch import open_batches
-from elicit.providers.openai.endpoint import Scorer
 from elicit.providers.openai.replay import Replay, batch_price
 from elicit.providers.prices import LongPrompts
 

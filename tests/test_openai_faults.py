@@ -33,7 +33,7 @@ from openai_server import (
 
 from elicit.providers.base import LabelScores, ModelError, ProviderError, ScoreRequest
 from elicit.providers.hosted import Unanswered
-from elicit.providers.openai import Scorer
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai.faults import Garbled, classify, headers_of
 from elicit.providers.retry import CallFailed
 from elicit.providers.sampled import one_draw

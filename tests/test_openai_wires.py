@@ -41,7 +41,8 @@ from elicit.providers.base import (
     Usage,
 )
 from elicit.providers.hosted import HostedProvider, Reply, Unanswered
-from elicit.providers.openai import Endpoint, Scorer
+from elicit.providers.hosted_settings import Scorer
+from elicit.providers.openai import Endpoint
 from elicit.providers.openai.endpoint import identity
 from elicit.providers.prices import find_price
 from elicit.providers.sampled import SampledProvider, one_draw

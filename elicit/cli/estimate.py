@@ -26,6 +26,8 @@ from elicit.cli.values import resolved
 from elicit.estimate import Cost, Estimate, facts_of
 from elicit.estimate import estimate as estimated
 from elicit.labelling import open_store
+from elicit.providers.billing import FIRST_GUESS
+from elicit.providers.found import recall
 from elicit.providers.registry import open_model
 
 
@@ -47,15 +49,17 @@ def estimate(
     with open_store(cache) as store:
         findings = Findings(store)
         with closing(open_model(model, findings, ask=False)) as provider:
-            found = estimated(loaded, chosen, facts_of(provider, batch=batch), chosen.search)
-        asked_before = findings.get(model) is not None
+            known = recall(findings, model)
+            ratio = known.tokens / known.characters if known and known.characters else None
+            facts = facts_of(provider, batch=batch, tokens_per_character=ratio or FIRST_GUESS)
+            found = estimated(loaded, chosen, facts, chosen.search)
     if as_json:
         print_json(found.as_dict())
         return
     out.print(_table(found))
     for assumption in found.assumptions:
         out.print(f"- {assumption}", markup=False, highlight=False)
-    if provider.identity.endpoint and not asked_before:
+    if provider.identity.endpoint and known is None:
         supposed = "was never asked: how it will be is supposed (`elicit doctor` finds out)"
         out.print(f"- {model} {supposed}", markup=False, highlight=False)
 

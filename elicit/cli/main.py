@@ -51,9 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cache_commands.app, name="cache")
-app.command()(baselines)
-app.command()(doctor)
-app.command()(estimate)
 
 
 @app.command()
@@ -192,6 +189,11 @@ def evaluate_run(
     if result.calibration_error is not None:
         out.print(f"calibration   {result.calibration_error:.3f} expected error")
     out.print(f"inconsistency {best.inconsistency}")
+
+
+app.command()(estimate)
+app.command()(baselines)
+app.command()(doctor)
 
 
 @app.command()

@@ -6,7 +6,7 @@ and `samples`. In what servers differ stands in an `Endpoint`.
 
 from __future__ import annotations
 
-from elicit.providers.openai.endpoint import Endpoint, Scorer
+from elicit.providers.openai.endpoint import Endpoint
 from elicit.providers.openai.wire import OpenAIWire, open_wire
 
-__all__ = ["Endpoint", "OpenAIWire", "Scorer", "open_wire"]
+__all__ = ["Endpoint", "OpenAIWire", "open_wire"]

@@ -13,6 +13,7 @@ from openai import OpenAI
 
 from elicit.cache.errors import InputError
 from elicit.providers.base import Identity, ModelError
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai.token_ids import TokenLookup
 from elicit.providers.prices import Price
 from elicit.providers.transport import PLACEHOLDER
@@ -20,9 +21,6 @@ from elicit.providers.transport import PLACEHOLDER
 BASE_URL = "https://api.openai.com/v1"
 MOST_QUESTIONS = 400
 """Questions that one call of the decisions endpoint may ask."""
-
-Scorer = Literal["decisions", "chat", "completions", "samples"]
-"""How a model is asked for label probabilities; one module each."""
 
 _HEADERS = "OPENAI_CUSTOM_HEADERS"
 

@@ -14,7 +14,7 @@ import httpx2
 
 from elicit.providers.base import ModelError, ScoreRequest, Usage
 from elicit.providers.hosted import Reply
-from elicit.providers.openai.endpoint import Scorer
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai.wire import OpenAIWire, open_wire
 from elicit.providers.prices import Price
 

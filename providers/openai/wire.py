@@ -12,11 +12,12 @@ from elicit.providers.base import Capabilities, Identity, ModelError, ScoreReque
 from elicit.providers.billing import TokenRatio
 from elicit.providers.faults import Fault
 from elicit.providers.hosted import Call
+from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai.asking import Asking, characters
 from elicit.providers.openai.chat import Chat
 from elicit.providers.openai.completions import Completions
 from elicit.providers.openai.decisions import Decisions
-from elicit.providers.openai.endpoint import Endpoint, Scorer, identity, sdk_client
+from elicit.providers.openai.endpoint import Endpoint, identity, sdk_client
 from elicit.providers.openai.faults import classify, headers_of
 from elicit.providers.openai.samples import Samples
 
