@@ -70,7 +70,7 @@ def open_client(
         base_url: the one server (scheme, host, port) that requests may go to.
         key: put into `header` as `SCHEME KEY` (or `KEY`, for an empty scheme); None sends
             no credentials at all.
-        timeout: seconds without a byte read or written, and to wait for a free connection.
+        timeout: seconds without a byte read or written.
         connect_timeout: seconds to connect.
         reply_timeout: seconds for the whole body of a reply, however steadily it drips.
         max_reply_bytes: a longer reply, decompressed, is refused.
@@ -101,14 +101,19 @@ def open_client(
     )
 
 
+# The limiter bounds what is in flight. A second bound here, by default 100, would hold requests
+# back that the limiter counts as sent; and connections past 20 would be opened each time.
+_UNBOUNDED = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+
+
 def _network(url: httpx2.URL) -> httpx2.HTTPTransport:
     if is_loopback(url.host) or proxy_bypass(url.host):
-        return httpx2.HTTPTransport()
+        return httpx2.HTTPTransport(limits=_UNBOUNDED)
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
-    return httpx2.HTTPTransport(proxy=proxy)
+    return httpx2.HTTPTransport(proxy=proxy, limits=_UNBOUNDED)
 
 
 class KeyedTransport(httpx2.BaseTransport):

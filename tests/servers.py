@@ -57,13 +57,16 @@ class Server:
 
 
 @contextmanager
-def llama_cpp_server(*options: str, hf_form: Path | None = None) -> Iterator[Server]:
+def llama_cpp_server(
+    *options: str, hf_form: Path | None = None, port: int | None = None
+) -> Iterator[Server]:
     """llama-cpp-python's server.
 
     Args:
         options: more of its command line, as in `"--n_ctx", "512"`.
         hf_form: a folder of `write_hf_form`, whose chat template is then used; else the
             server falls back to Llama 2's.
+        port: where it listens; a free one where None.
     """
     missing = [name for name in LLAMA_CPP_NEEDS if find_spec(name) is None]
     if missing:
@@ -72,7 +75,7 @@ def llama_cpp_server(*options: str, hf_form: Path | None = None) -> Iterator[Ser
     if hf_form is not None:
         config = str(hf_form / "tokenizer_config.json")
         chat = ["--chat_format", "hf-tokenizer-config", "--hf_tokenizer_config_path", config]
-    port = _free_port()
+    port = free_port() if port is None else port
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model_path())]
     command += ["--model_alias", MODEL, "--host", "127.0.0.1", "--port", str(port)]
     # Keys and values in float32, which ggml numbers 0: what was asked before then changes
@@ -92,7 +95,7 @@ def vllm_server(hf_form: Path, *options: str) -> Iterator[Server]:
     """
     if not VLLM_PYTHON.exists():
         pytest.skip(f"needs vLLM in an environment of its own; there is no {VLLM_PYTHON}")
-    port = _free_port()
+    port = free_port()
     # Its command `vllm` looks for a package of that name, which the CPU build's is not.
     command = [str(VLLM_PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(hf_form), "--served-model-name", MODEL]
@@ -113,7 +116,8 @@ def vllm_server(hf_form: Path, *options: str) -> Iterator[Server]:
             yield Server(f"http://127.0.0.1:{port}/v1", MODEL, pid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

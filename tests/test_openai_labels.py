@@ -18,6 +18,7 @@ from elicit.providers.openai.labels import (
     TOLERANCE,
     Position,
     Token,
+    Unclear,
     Untold,
     label_scores,
     log_sum,
@@ -45,8 +46,15 @@ def normalised(weights: Mapping[bytes, float]) -> Distribution:
     return {text: weight / total for text, weight in weights.items()}
 
 
-def holds(scores: LabelScores, truths: Sequence[float]) -> None:
-    """Every number is the truth within what untold spellings may add; every bound holds."""
+def holds(scores: LabelScores | Unclear, truths: Sequence[float]) -> None:
+    """Every number is the truth within what untold spellings may add; every bound holds; and
+    the label that wins is the likeliest."""
+    if isinstance(scores, Unclear):
+        assert scores.at_most >= scores.best
+        assert truths[scores.label] <= scores.at_most + SLIP
+        return
+    winner = max(range(len(truths)), key=lambda index: scores.log_probs[index])
+    assert max(truths) <= truths[winner] * math.exp(TOLERANCE) + SLIP
     assert scores.evidence == "top_k"
     assert 0 <= scores.coverage <= 1
     for index, (value, truth) in enumerate(zip(scores.log_probs, truths, strict=True)):
@@ -111,11 +119,34 @@ def test_nor_has_it_more_than_the_others_leave() -> None:
 
 
 def test_the_beginning_of_a_label_bounds_it() -> None:
-    position = told({b"str": 0.5, b"yes": 0.49, b"?": 0.01}, 3)
+    position = told({b"str": 0.3, b"yes": 0.69, b"?": 0.01}, 3)
     scores = label_scores([(b"strong",), (b"yes",)], {b"": position})
     assert isinstance(scores, LabelScores)
     assert scores.bounded == (0,)
-    assert math.exp(scores.log_probs[0]) == pytest.approx(0.5, abs=1e-5)
+    assert math.exp(scores.log_probs[0]) == pytest.approx(0.3, abs=1e-5)
+
+
+def test_a_bound_above_every_number_leaves_no_score_and_names_the_token() -> None:
+    position = told({b"str": 0.5, b"yes": 0.49, b"?": 0.01}, 3)
+    scores = label_scores([(b"strong",), (b"yes",)], {b"": position})
+    assert isinstance(scores, Unclear)
+    assert (scores.label, scores.begins) == (0, b"str")
+    assert (scores.at_most, scores.best) == pytest.approx((0.5, 0.49), abs=1e-4)
+
+
+def test_so_does_a_label_of_which_nothing_is_told_but_that_it_may_be_likelier() -> None:
+    position = told({b"x": 0.5, b"yes": 0.2, b"no": 0.15, b" no": 0.15}, 2)
+    scores = label_scores([(b"yes", b" yes"), (b"no", b" no")], {b"": position})
+    assert isinstance(scores, Unclear)
+    assert (scores.label, scores.begins) == (1, None)
+
+
+def test_a_label_of_which_a_part_is_known_to_be_the_most_wins_with_its_bound() -> None:
+    position = told({b"yes": 0.5, b"no": 0.2, b"x": 0.15, b" yes": 0.1, b"y": 0.05}, 3)
+    scores = label_scores([(b"yes", b" yes"), (b"no",)], {b"": position})
+    assert isinstance(scores, LabelScores)
+    assert scores.bounded == (0,)
+    assert scores.log_probs[0] > scores.log_probs[1]
 
 
 def test_where_no_label_is_told_there_is_no_score() -> None:
@@ -224,6 +255,16 @@ def test_labels_that_begin_alike_are_told_apart_even_if_neither_becomes_a_number
     assert worth_asking(labels, known) == b" very"
 
 
+def test_a_beginning_that_may_outvote_a_number_is_asked_on() -> None:
+    known = {b"": told({b" str": 0.5, b" yes": 0.3, b" x": 0.2}, 2)}
+    labels = [(b" strong",), (b" yes",)]
+    assert worth_asking(labels, known) == b" str"
+    known[b" str"] = told({b"ange": 0.9, b"ong": 0.1}, 2)
+    scores = label_scores(labels, known)
+    assert isinstance(scores, LabelScores)
+    assert scores.log_probs[0] < scores.log_probs[1]
+
+
 def test_half_a_character_is_not_asked_on() -> None:
     face = "😀".encode()
     position = Position((Token(face[:2], math.log(0.9)), Token(b"x", math.log(0.01))))
@@ -231,7 +272,7 @@ def test_half_a_character_is_not_asked_on() -> None:
 
 
 def test_no_question_is_asked_that_could_not_make_a_number() -> None:
-    position = told({b" yes": 0.5, b" n": 0.1, b" x": 0.09, b" no": 0.31}, 3)
+    position = told({b" yes": 0.6, b" n": 0.1, b" x": 0.09, b" no": 0.21}, 3)
     assert worth_asking([(b" yes",), (b" nonsense",)], {b"": position}) is None
 
 
@@ -279,6 +320,7 @@ def test_a_label_split_within_a_character_is_found_by_its_bytes(
     beginning = (data[:cut].decode(errors="replace"), list(data[:cut]), math.log(p))
     position = only(chat(("x", [beginning, ("rest", None, math.log(1 - p))])), Reading(5, {}))
     scores = label_scores([(data,)], {b"": position})
+    assert not isinstance(scores, Unclear)
     value = math.exp(scores.at_most) if isinstance(scores, Untold) else scores.log_probs[0]
     if cut == len(data):
         assert value == pytest.approx(math.log(p))
@@ -295,6 +337,7 @@ def test_where_bytes_are_not_sent_a_broken_token_still_bounds_its_label(
     name = data[: min(size, len(data))].decode(errors="replace")
     position = only(chat(("x", [(name, None, math.log(p))])), Reading(5, {}))
     scores = label_scores([(data,)], {b"": position})
+    assert not isinstance(scores, Unclear)
     if isinstance(scores, Untold):
         assert scores.at_most >= p - SLIP
     else:
@@ -319,6 +362,12 @@ def test_the_sentinel_is_no_number() -> None:
     assert isinstance(scores, LabelScores)
     assert scores.bounded == (1,)
     assert scores.log_probs[1] > -10
+
+
+def test_a_token_told_beside_impossible_ones_does_not_pass_for_the_likeliest() -> None:
+    """So vLLM answers while others ask it for tokens by id: with the token drawn alone."""
+    with pytest.raises(Malformed, match="others ask it for logprob_token_ids"):
+        only(completions(**{" yes": -3.0, "\x00": -9999.0}), Reading(20, {}))
 
 
 def test_the_token_drawn_is_left_out_where_it_is_not_among_the_likeliest() -> None:

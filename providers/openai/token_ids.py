@@ -9,7 +9,7 @@ import httpx2
 
 from elicit.providers.base import UNBOUNDED, Budget, ModelError, Usage
 from elicit.providers.faults import fault_of_status
-from elicit.providers.openai.faults import Garbled
+from elicit.providers.garbled import Garbled
 
 BEFORE = "\n"
 """What a text is put behind. Some tokenizers add a space to a text's beginning, which is not
@@ -72,7 +72,10 @@ class TokenIds:
     def _of(self, text: str) -> list[int]:
         if text not in self._tokens:
             self._budget.reserve(_ONE)
-            self._tokens[text] = self._asked(text)
+            try:
+                self._tokens[text] = self._asked(text)
+            finally:
+                self._budget.settle(_ONE, _ONE)
         return self._tokens[text]
 
     def _asked(self, text: str) -> list[int]:
@@ -82,17 +85,17 @@ class TokenIds:
             words = f"{self._url} tells no token ids (HTTP {reply.status_code})"
             fault = fault_of_status(reply.status_code, None, None, words, dict(reply.headers))
             if fault.kind == "permanent":
-                raise ModelError(f"{words}; set ?token_ids=false")
+                raise ModelError(f"{words}; {_NONE_THERE}")
             raise Garbled(words, dict(reply.headers))
         try:
-            tokens = reply.json()["tokens"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            tokens = None
+            told = reply.json()
+        except (ValueError, RecursionError) as error:
+            words = f"{self._url} answers with no JSON"
+            raise Garbled(words, dict(reply.headers), _NONE_THERE) from error
+        tokens = told.get("tokens") if isinstance(told, dict) else None
         if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
-            raise Garbled(
-                f"{self._url} answers without token ids", dict(reply.headers), _NO_TOKENIZER
-            )
+            raise ModelError(f"{self._url} answers without token ids; {_NONE_THERE}")
         return tokens
 
 
-_NO_TOKENIZER = "set ?token_ids=false where the server has no tokenizer there"
+_NONE_THERE = "set ?token_ids=false if the server has no tokenizer there"

@@ -62,14 +62,25 @@ class Reading:
         """One position from its tokens; those that have no number are left out.
 
         Raises:
-            Malformed: a number that is no log-probability, or probabilities above 1 in all.
+            Malformed: a number that is no log-probability, probabilities above 1 in all, or
+                tokens that can't be the likeliest.
         """
-        tokens = [token for token, value in told if _number(value) > SENTINEL]
+        listed = list(told)
+        tokens = [token for token, value in listed if _number(value) > SENTINEL]
+        impossible = len(listed) - len(tokens)
         if not self.ids:
             tokens = sorted(tokens, key=lambda token: -token.log_prob)[: self.k]
         total = math.fsum(math.exp(token.log_prob) for token in tokens)
         if total > 1.01:
             raise Malformed(f"the likeliest tokens have {total:.3f} of the probability in all")
+        if not self.ids and impossible and total < 0.9:
+            # The tokens told can't be the likeliest, and none may bound others but by what it
+            # leaves them.
+            raise Malformed(
+                f"impossible tokens are told as likely, while all have {total:.3f} of the "
+                "probability: vLLM answers so while others ask it for logprob_token_ids. Let "
+                "nobody else ask it meanwhile, or ask by token ids too (vllm:URL#MODEL)"
+            )
         return Position(tuple(tokens), likeliest=not self.ids)
 
     def token(self, name: str, value: float, data: object = None) -> tuple[Token, float]:
