@@ -18,10 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from elicit.organism import model_path
 from elicit.providers.base import ScoreRequest, Segment
 from elicit.providers.registry import open_model
 
-LABELS = (" False", " True")
+ANSWERS = (" False", " True", " yes", " no")
+"""What it tells the log-probabilities of: the labels of the embedded tasks, and those of the
+question that a hosted model is asked first."""
 HANG_SECONDS = 1.5
 """How long a request hangs; the client must give up sooner."""
 FAILURES = (
@@ -38,10 +41,12 @@ FAILURES = (
 
 @dataclass
 class Chaos:
-    """What the server did. `share` of the requests fail."""
+    """What the server did. `share` of the requests fail, drawn by `seed`."""
 
     share: float
     seed: int = 0
+    latency: float = 0.0
+    """Seconds that a full answer takes at least."""
     model: str = "tiny"
     url: str = ""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -56,7 +61,16 @@ class Chaos:
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
         self._known: dict[str, tuple[float, ...]] = {}
-        self._provider = open_model("tiny")
+        # One thread: the others of this machine are the client's.
+        self._provider = open_model(f"llama-cpp:{model_path()}?threads=1")
+
+    def begin(self, share: float, seed: int = 0, latency: float = 0.0) -> None:
+        """Count from nothing. What was answered before is answered again, and at once."""
+        with self.lock:
+            self.share, self.seed, self.latency = share, seed, latency
+            self._rng = random.Random(seed)
+            self.outcomes.clear()
+            self.answered.clear()
 
     def close(self) -> None:
         self._provider.close()
@@ -72,7 +86,7 @@ class Chaos:
     def log_probs(self, prompt: str) -> tuple[float, ...]:
         with self.lock:
             if prompt not in self._known:
-                request = ScoreRequest((Segment.of(prompt),), LABELS)
+                request = ScoreRequest((Segment.of(prompt),), ANSWERS)
                 [unit] = self._provider.score([request])
                 self._known[prompt] = unit.scores[0][1].log_probs
             return self._known[prompt]
@@ -80,7 +94,7 @@ class Chaos:
 
 def completion(chaos: Chaos, prompt: str) -> bytes:
     values = chaos.log_probs(prompt)
-    top = {**dict(zip(LABELS, values, strict=True)), " never": -30.0}
+    top = {**dict(zip(ANSWERS, values, strict=True)), " never": -30.0}
     best = max(top, key=top.__getitem__)
     logprobs = {
         "text_offset": [len(prompt)],
@@ -118,6 +132,7 @@ def _handler(chaos: Chaos) -> Callable[..., BaseHTTPRequestHandler]:
             prompt = str(body["prompt"])
             match chaos.drawn():
                 case "answered":
+                    time.sleep(chaos.latency)
                     self.reply(200, completion(chaos, prompt))
                     with chaos.lock:
                         chaos.answered[prompt] += 1
