@@ -72,7 +72,9 @@ def leave_one_out(
 
 
 def rows(
-    store: ScoreStore, prompts: Sequence[tuple[Segments, tuple[bytes, str, str]]], rng: random.Random
+    store: ScoreStore,
+    prompts: Sequence[tuple[Segments, tuple[bytes, str, str]]],
+    rng: random.Random,
 ) -> list[ScoreRow]:
     identity, labels = store.open_identity(IDENTITY), store.open_labels(LABELS)
     made = []

@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -34,8 +34,8 @@ from elicit.providers.base import (
     Capabilities,
     Identity,
     Provider,
-    ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.providers.cached import CachedProvider
@@ -98,9 +98,7 @@ class CountingProvider:
     def close(self) -> None:
         self._provider.close()
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         groups = [self._group(list(g)) for _, g in groupby(requests, lambda r: r.prompt[:-1])]
         for tally in self._tallies:
             tally.send(groups)

@@ -51,39 +51,67 @@ class Batch:
     created: float
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What a person wants to know of a batch as recorded; `created` as in `Batch`."""
+
+    batch: str | None
+    model: str
+    state: str
+    requests: int
+    unread: int
+    """Requests of which no answer was read yet; 0 once it has ended."""
+    created: float
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its answers may still come and be read."""
+        return self.state in OPEN and self.created >= _oldest()
+
+
 class Batches:
     """The batches of a score store. It owns nothing: close the store."""
 
     def __init__(self, store: ScoreStore) -> None:
-        self._store = store
+        self.store = store
         self._connection = store.connection
 
     def open(self, identity: bytes) -> list[Batch]:
         """A model's batches whose answers may still come and be read, the oldest first."""
-        with self._store.reading():
+        with self.store.reading():
             rows = self._connection.execute(
                 f"SELECT {_FIELDS} FROM batches WHERE identity = ? AND created >= ? "
                 "AND state IN (?, ?) ORDER BY id",
-                (identity, time.time() - KEPT_DAYS * 86400, *OPEN),
+                (identity, _oldest(), *OPEN),
             ).fetchall()
         return [self._batch(row) for row in rows]
 
+    def records(self, model: str | None = None) -> list[BatchRecord]:
+        """All that was recorded, of one model name or of all, the oldest first."""
+        with self.store.reading():
+            rows = self._connection.execute(
+                "SELECT batch, model, state, requests, length(covers) / ?, created "
+                "FROM batches WHERE ? IS NULL OR model = ? ORDER BY id",
+                (DIGEST_BYTES, model, model),
+            ).fetchall()
+        return [BatchRecord(*row) for row in rows]
+
     def get(self, row_id: int) -> Batch:
         """The batch of that row; without its `ids` if it has ended."""
-        with self._store.reading():
+        with self.store.reading():
             row = self._connection.execute(
                 f"SELECT {_FIELDS} FROM batches WHERE id = ?", (row_id,)
             ).fetchone()
         if row is None:
             raise StoreDamaged(
-                f"{self._store.path}: the record of a batch was removed while a process was "
+                f"{self.store.path}: the record of a batch was removed while a process was "
                 "waiting for it. Run again: what was answered is kept."
             )
         return self._batch(row)
 
     def last(self) -> int:
         """The row of the batch recorded last; 0 where there is none."""
-        with self._store.reading():
+        with self.store.reading():
             (row_id,) = self._connection.execute(
                 "SELECT coalesce(max(id), 0) FROM batches"
             ).fetchone()
@@ -115,7 +143,7 @@ class Batches:
         another machine nothing else is known.
         """
         owner = Owner.current()
-        with self._store.transaction():
+        with self.store.transaction():
             batch = self.get(row_id)
             if batch.state != "intended":
                 return False
@@ -140,7 +168,7 @@ class Batches:
     def read(self, row_id: int, ids: Collection[str], state: str) -> None:
         """Record that a batch which ended in that state has nothing more to tell of these
         requests: their answers are stored, or there are none."""
-        with self._store.transaction():
+        with self.store.transaction():
             left = self.get(row_id).ids.difference(ids)
             if not left:
                 self.ended(row_id, state)
@@ -158,7 +186,7 @@ class Batches:
         """Record that a batch has nothing more to tell, of any request."""
         if state not in ENDED:
             raise ValueError(f"a batch does not end as {state!r}; known: {', '.join(ENDED)}")
-        with self._store.transaction():
+        with self.store.transaction():
             self._connection.execute(
                 "UPDATE batches SET state = ?, covers = x'', updated = ? WHERE id = ?",
                 (state, time.time(), row_id),
@@ -170,10 +198,10 @@ class Batches:
 
         In WAL mode others outlast the death of the process, not that of the machine.
         """
-        with self._store.reading():
+        with self.store.reading():
             self._connection.execute("PRAGMA synchronous = FULL")
             try:
-                with self._store.transaction():
+                with self.store.transaction():
                     yield
             finally:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -205,13 +233,18 @@ class Batches:
         row_id, identity, digest, attempt, batch, covers, checksum, state, *owner, created = row
         if state in OPEN and batch_digest(identity, covers) != checksum:
             raise StoreDamaged(
-                f"{self._store.path}: the record of batch {batch or row_id} is damaged. "
+                f"{self.store.path}: the record of batch {batch or row_id} is damaged. "
                 "`elicit cache verify --repair` removes it; its requests are paid for again."
             )
         ids = frozenset(
             covers[i : i + DIGEST_BYTES].hex() for i in range(0, len(covers), DIGEST_BYTES)
         )
         return Batch(row_id, f"{digest}-{attempt}", batch, ids, state, Owner(*owner), created)
+
+
+def _oldest() -> float:
+    """When a batch was created, at the earliest, of which every provider keeps the answers."""
+    return time.time() - KEPT_DAYS * 86400
 
 
 def _packed(ids: Collection[str]) -> bytes:

@@ -48,13 +48,14 @@ def explain(
     store: ScoreStore,
     identity: Mapping[str, object],
     labels: Sequence[str],
-    segments: Sequence[str],
+    segments: Sequence[tuple[str, str]],
 ) -> Explanation:
     """Say whether a request hits; if not, which part of its key differs.
 
-    `segments` are the prompt's texts in order, the item last.
+    `segments` are the prompt's `(text, role)` in order, the item last; a plain text's have
+    no role.
     """
-    digests = [segment_digest(text) for text in segments]
+    digests = [segment_digest(text, role) for text, role in segments]
     prefix = prefix_digest(digests[:-1])
     context = context_key(identity_digest(identity), labels_digest(labels), prefix)
     key = ScoreKey(context, digests[-1])
@@ -63,7 +64,7 @@ def explain(
     differences: tuple[str, ...] = ()
     with store.reading():
         if score is None and _has_context(store, context):
-            differences = (_item_differs(store, key, segments[-1]),)
+            differences = (_item_differs(store, key, segments[-1][0]),)
         elif score is None:
             near = list(_same_prompt(store, identity, labels, prefix))
             if near:

@@ -35,22 +35,14 @@ class Findings:
             return None
         try:
             found = json.loads(row[0])
-        except (TypeError, ValueError) as error:
-            raise StoreDamaged(
-                f"{self._store.path}: what was found about {model} is damaged ({error}). "
-                "`elicit doctor --model MODEL --again` asks the model once more."
-            ) from error
+        except (TypeError, ValueError):
+            found = None
         if not isinstance(found, dict):
             raise StoreDamaged(
-                f"{self._store.path}: what was found about {model} is damaged. "
-                "`elicit doctor --model MODEL --again` asks the model once more."
+                f"{self._store.path}: what was found about {model} is damaged. `elicit cache "
+                "verify --repair` removes it; the model is then asked anew."
             )
         return found
-
-    def forget(self, model: str) -> None:
-        """Have the model asked anew by whoever opens it next."""
-        with self._store.transaction():
-            self._store.connection.execute("DELETE FROM findings WHERE model = ?", (model,))
 
     def put(self, model: str, found: Mapping[str, object]) -> None:
         """Keep what was found, in place of what was there."""

@@ -118,6 +118,7 @@ def _findings(connection: sqlite3.Connection) -> list[Finding]:
         _orphans,
         _runs,
         _batches,
+        _found_out,
     )
     return [finding for check in checks for finding in check(connection)]
 
@@ -145,6 +146,17 @@ def _show(row: object) -> str:
     if isinstance(row, tuple):
         return " ".join(map(_show, row))
     return row.hex() if isinstance(row, bytes) else str(row)
+
+
+def _found_out(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for model, text in connection.execute("SELECT model, json FROM findings"):
+        try:
+            sound = isinstance(json.loads(text), dict)
+        except (TypeError, ValueError):
+            sound = False
+        if not sound:
+            what = "not what was found; the model is asked anew"
+            yield _unsound("findings", model, what, "model IS ?", model)
 
 
 def _dictionaries(connection: sqlite3.Connection) -> Iterator[Finding]:

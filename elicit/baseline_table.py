@@ -7,7 +7,7 @@ behind the provider: a table that was interrupted is made again and pays for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 
@@ -62,12 +62,12 @@ def baseline_table(
     gold: IntArray | None = None,
     shots: int = 32,
     seeds: int = 5,
-    on_row: Callable[[Baseline], None] = lambda _: None,
 ) -> BaselineTable:
     """Zero-shot, zero-shot calibrated, random few-shot and, where `gold` is given, golden.
 
     `rendered` is the task written for the model. `gold`, (n_items,), has `UNLABELLED` where
     an item has no gold label; such an item is not measured, and no golden demonstration.
+    Where too few items have gold to show `shots` of them, there is no golden row.
 
     Raises:
         InputError: more demonstrations are asked for than there are items to show.
@@ -76,33 +76,27 @@ def baseline_table(
     """
     if seeds < 1:
         raise InputError(f"--seeds: must be at least 1, not {seeds}")
+    if len(task.items) < 2:
+        raise InputError("few-shot needs two items at least: one to show and one to score")
     if not 1 <= shots < len(task.items):
         raise InputError(
             f"--shots: must be from 1 to {len(task.items) - 1}, one less than there are items, "
             f"not {shots}"
         )
     known = np.empty(0, np.int64) if gold is None else np.flatnonzero(gold != UNLABELLED)
-    if gold is not None and known.size <= shots:
-        raise InputError(
-            f"--shots: golden few-shot needs more than {shots} items with a gold label, and "
-            f"there are {known.size}"
-        )
     trial = _Trial(task, rendered, meter, gold)
     random, golden = [], []
     for seed in range(seeds):
         rng = np.random.default_rng([seed, 1])
         labels = rng.integers(len(task.labels), size=len(task.items))
         random.append(few_shot_ask(np.arange(len(task.items)), labels, shots, rng))
-        if gold is not None:
+        if gold is not None and known.size > shots:
             golden.append(few_shot_ask(known, gold, shots, rng))
     steps = [trial.zero_shot(), trial.few_shot(f"random few-shot ({shots})", random)]
-    if gold is not None:
+    if golden:
         steps.append(trial.few_shot(f"golden few-shot ({shots})", golden))
-    rows = []
-    for row in chain.from_iterable(steps):
-        on_row(row)
-        rows.append(row)
-    return BaselineTable(len(task.items), shots, seeds, tuple(rows), meter.usage)
+    rows = tuple(chain.from_iterable(steps))
+    return BaselineTable(len(task.items), shots, seeds, rows, meter.usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from elicit.prompt import Template, Writing
-from elicit.providers.base import LabelScores, Provider, ScoreRequest, Usage
+from elicit.providers.base import LabelScores, ScoreRequest, Usage
 from elicit.providers.usage import Meter
 from elicit.task import Task
 
@@ -54,9 +54,9 @@ class Checkup:
     """Answers in which a label has an upper bound, not a number."""
     seconds: float
     """Median time of one question asked alone."""
-    largest_change: float
-    """Largest change of a label's log-probability between two askings, in nats; infinite
-    where a label was only bounded once."""
+    largest_change: float | None
+    """Largest change of a label's log-probability between two askings, in nats; None for a
+    model that is sampled, which changes by nature."""
     identity: dict[str, object]
     usage: Usage
 
@@ -75,41 +75,41 @@ def known_task() -> Task:
     )
 
 
-def examine(provider: Provider, writing: Writing = "block") -> Checkup:
+def examine(meter: Meter, writing: Writing = "block") -> Checkup:
     """Ask the known questions one by one, and once more all together.
 
     Raises:
-        ElicitError: the model could not answer.
+        ElicitError: the model could not answer, or a budget was reached.
     """
-    meter = Meter(provider)
-    requests = _requests(provider, writing)
+    requests = _requests(meter, writing)
     alone, seconds = [], []
     for request in requests:
         begin = time.monotonic()
         alone += _scores(meter, [request])
         seconds.append(time.monotonic() - begin)
-    together = _scores(meter, requests)
+    sampled = meter.capabilities.evidence == "sampled"
+    together = alone if sampled else _scores(meter, requests)
     answers = [int(np.argmax(scores.log_probs)) for scores in alone]
     right = sum(answer == truth for answer, (_, truth) in zip(answers, ASKED, strict=True))
     return Checkup(
-        model=provider.name,
-        evidence=provider.capabilities.evidence,
-        form=provider.capabilities.form,
-        path=str(provider.identity.parameters.get("scorer", "")),
-        context_tokens=provider.capabilities.context_tokens,
-        items_per_call=provider.capabilities.items_per_call,
+        model=meter.name,
+        evidence=meter.capabilities.evidence,
+        form=meter.capabilities.form,
+        path=str(meter.identity.parameters.get("scorer", "")),
+        context_tokens=meter.capabilities.context_tokens,
+        items_per_call=meter.capabilities.items_per_call,
         agreement=(right, len(ASKED)),
         mean_coverage=statistics.fmean(scores.coverage for scores in alone),
         bounded=sum(bool(scores.bounded) for scores in alone),
         seconds=statistics.median(seconds),
-        largest_change=max(map(_change, alone, together)),
-        identity=provider.identity.as_dict(),
+        largest_change=None if sampled else max(map(_change, alone, together)),
+        identity=meter.identity.as_dict(),
         usage=meter.usage,
     )
 
 
-def _requests(provider: Provider, writing: Writing) -> list[ScoreRequest]:
-    form = provider.capabilities.form
+def _requests(meter: Meter, writing: Writing) -> list[ScoreRequest]:
+    form = meter.capabilities.form
     rendered = known_task().render("text" if form == "text" else writing)
     shown = np.arange(len(SHOWN))
     context = rendered.context(shown, np.array([int(truth) for _, truth in SHOWN]))

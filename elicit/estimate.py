@@ -153,8 +153,7 @@ def estimate(
 ) -> Estimate:
     """Rehearse a run and count; equal arguments give equal answers.
 
-    `method` are the settings of the search, those of `settings` where None. The first of
-    `tempers` is the usual one.
+    `method` stands in for the search's settings. The first of `tempers` is the usual one.
 
     Raises:
         InputError: a setting does not fit the model, or the constraints contradict each
@@ -164,10 +163,10 @@ def estimate(
         raise InputError("setting seeds: at least one rehearsal is needed")
     rendered = task.render(settings.writing_for(facts.provider.capabilities.form))
     pieces = _pieces(rendered, facts)
-    search_settings = method or settings.icm
+    chosen = method or settings.search
     bills = [
         [
-            _rehearsed(task, rendered, pieces, settings, search_settings, facts, temper, seed)
+            _rehearsed(task, rendered, pieces, settings, chosen, facts, temper, seed)
             for seed in range(seeds)
         ]
         for temper in tempers

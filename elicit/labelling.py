@@ -129,7 +129,7 @@ def metered(
         kept: Provider = CachedProvider(asked, store)
         if provider.capabilities.evidence == "sampled":
             kept = SampledProvider(kept)
-        yield Meter(kept, account, on_usage)
+        yield Meter(kept, account, on_usage, account.spent)
 
 
 def label(
@@ -161,8 +161,8 @@ def label(
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
     if batch and (chosen.method == "icm" or cache is False):
         raise InputError(
-            "a batch is for the rounds of bootstrap and needs the store to go on from: take "
-            'method="bootstrap" and a cache, or leave batch out'
+            "a batch is for the rounds of bootstrap and needs the store to go on from: give "
+            '--method bootstrap (method="bootstrap") and no --no-cache, or leave --batch out'
         )
     with (
         open_store(cache) as store,

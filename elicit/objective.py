@@ -178,28 +178,26 @@ def predictability_score(log_probs: FloatArray, labels: IntArray, measure: Measu
     return float(log_odds(log_probs, labels).mean())
 
 
-def contributions(
-    log_probs: FloatArray,
-    variances: FloatArray,
-    labels: IntArray,
-    measure: Measure,
-    alpha: float,
-) -> tuple[FloatArray, FloatArray]:
-    """What each labelled item adds to α·P(D), and the variance of that, (n,) each.
+def score_variance(
+    log_probs: FloatArray, variances: FloatArray, labels: IntArray, measure: Measure
+) -> float:
+    """Variance of `predictability_score`, for log-probabilities with independent errors of
+    these `variances`, both (n, n_labels).
 
-    The variance of log-odds is bounded from above: two log-probabilities of one posterior
-    are never further from independent than fully opposed.
+    That of log-odds is bounded from above: two log-probabilities of one posterior are never
+    further from independent than fully opposed.
     """
+    if not labels.size:
+        return 0.0
     rows = np.arange(labels.size)
-    weight = alpha if measure == "sum_log_prob" else alpha / max(1, labels.size)
-    own, noise = log_probs[rows, labels], variances[rows, labels]
+    own = variances[rows, labels]
     if measure == "mean_log_odds":
         others = log_probs.copy()
         others[rows, labels] = -np.inf
         best = others.argmax(axis=1)
-        own = own - log_probs[rows, best]
-        noise = (np.sqrt(noise) + np.sqrt(variances[rows, best])) ** 2
-    return weight * own, weight**2 * noise
+        own = (np.sqrt(own) + np.sqrt(variances[rows, best])) ** 2
+    total = float(own.sum())
+    return total if measure == "sum_log_prob" else total / labels.size**2
 
 
 def log_odds(log_probs: FloatArray, labels: IntArray) -> FloatArray:

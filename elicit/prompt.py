@@ -165,10 +165,10 @@ def render(
 def chat_instruction(instruction: str | None, labels: Sequence[str]) -> str:
     """What a chat model is told first: the task's own instruction, and the labels to use."""
     task = (instruction or "").strip() or "Label each item as the examples before it are."
-    return (
-        f"{task}\n\nAnswer with exactly one of these labels, as it is written here and with "
-        f"nothing else: {', '.join(labels)}"
+    ask = (
+        "Answer with exactly one of these labels, as it is written here and with nothing else:"
     )
+    return "\n".join([task, "", ask, *labels])
 
 
 def _question(text: str, writing: Writing) -> Segment:

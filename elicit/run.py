@@ -8,6 +8,7 @@ after a crash is repeated from the store.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ from elicit.search.methods import most_iterations, search
 from elicit.search.state import State
 from elicit.settings import RunSettings, settings_from
 from elicit.task import Task
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 0.5
 FACTS = ("items", "identity", "batch")
@@ -95,6 +98,13 @@ def begin(
         InputError: they can't, or the name is taken.
     """
     repair(np.zeros((len(task.items), len(task.labels))), task.rules())
+    if settings.method == "icm" and meter.capabilities.evidence == "sampled":
+        _log.warning(
+            "%s tells no probabilities: %d draws a prompt leave so much noise that annealing "
+            "accepts little. --method bootstrap does better with such a model, for less.",
+            meter.name,
+            meter.capabilities.samples,
+        )
     identity = meter.identity.digest().hex()
     facts = {"items": len(task.items), "identity": identity, "batch": batch}
     return runs.create(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,19 @@ class Ask:
     items: IntArray
 
 
+def may_as_well(ask: Ask, n_items: int) -> IntArray:
+    """The items that a call about one of `ask.items` may as well be about, where a call takes
+    many: all but the demonstrations.
+
+    Another item costs its own text; in a call of its own it would cost the demonstrations
+    once more. And a search does ask for most: the next item it draws is mostly among them.
+    """
+    wanted = np.ones(n_items, bool)
+    wanted[ask.context] = False
+    wanted[ask.items] = True
+    return np.flatnonzero(wanted)
+
+
 class Scorer:
     """Label log-probabilities of a task's items under any demonstrations.
 
@@ -50,7 +64,8 @@ class Scorer:
         self.coverage_count = 0
         self.bounded_count = 0
         self._memory: OrderedDict[bytes, FloatArray] = OrderedDict()
-        row = max(1, self.n_items * self.n_labels * 16)
+        self._sampled = provider.capabilities.evidence == "sampled"
+        row = max(1, self.n_items * self.n_labels * 8 * (1 + self._sampled))
         self._memory_limit = max(16, MEMORY_BYTES // row)
 
     @property
@@ -94,26 +109,31 @@ class Scorer:
     def variances(self, asks: Sequence[Ask]) -> list[FloatArray]:
         """Variances of what `log_probs` gives, in the same shapes; 0 where a model tells its
         probabilities. See `log_probs` for what it raises."""
+        if not self._sampled:
+            return [np.zeros_like(rows) for rows in self.log_probs(asks)]
         return [rows[:, 1] for rows in self._rows(asks)]
 
     def _rows(self, asks: Sequence[Ask]) -> list[FloatArray]:
         known = [self._remembered(ask) for ask in asks]
-        missing = [
-            (row, item)
-            for row, ask in enumerate(asks)
-            for item in ask.items[np.isnan(known[row][ask.items, 0, 0])].tolist()
-        ]
+        shares = self.provider.capabilities.items_per_call > 1
+        missing = []
+        for row, ask in enumerate(asks):
+            new = ask.items[np.isnan(known[row][ask.items, 0, 0])]
+            if new.size and shares:
+                others = may_as_well(ask, self.n_items)
+                new = others[np.isnan(known[row][others, 0, 0])]
+            missing += [(row, item) for item in new.tolist()]
         if missing:
             self._fetch(asks, known, missing)
         return [rows[ask.items] for ask, rows in zip(asks, known, strict=True)]
 
     def _remembered(self, ask: Ask) -> FloatArray:
-        """The (n_items, 2, n_labels) array of a context: log-probabilities and their
-        variances, NaN where not yet known."""
+        """The (n_items, 1 or 2, n_labels) array of a context: log-probabilities and, of a
+        sampled model, their variances; NaN where not yet known."""
         key = ask.context.tobytes() + b"|" + ask.labels.tobytes()
         rows = self._memory.get(key)
         if rows is None:
-            rows = np.full((self.n_items, 2, self.n_labels), np.nan)
+            rows = np.full((self.n_items, 1 + self._sampled, self.n_labels), np.nan)
             self._memory[key] = rows
             if len(self._memory) > self._memory_limit:
                 self._memory.popitem(last=False)
@@ -137,14 +157,17 @@ class Scorer:
             )
             for row, item in missing
         ]
-        for unit in self.provider.score(requests):
-            for index, scores in unit.scores:
-                row, item = missing[index]
-                raw = np.array(scores.log_probs)
-                total = np.logaddexp.reduce(raw)
-                known[row][item, 0] = raw - total
-                known[row][item, 1] = log_prob_variances(scores)
-                self._note(scores, min(1.0, float(np.exp(total))))
+        # Closed at once if it is left early: what is under way is then stored.
+        with closing(self.provider.score(requests)) as units:
+            for unit in units:
+                for index, scores in unit.scores:
+                    row, item = missing[index]
+                    raw = np.array(scores.log_probs)
+                    total = np.logaddexp.reduce(raw)
+                    known[row][item, 0] = raw - total
+                    if self._sampled:
+                        known[row][item, 1] = log_prob_variances(scores)
+                    self._note(scores, min(1.0, float(np.exp(total))))
 
     def _note(self, scores: LabelScores, coverage: float) -> None:
         self.coverage_sum += coverage

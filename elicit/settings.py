@@ -131,7 +131,8 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
     known = setting_types()
     values: dict[str, object] = {}
     origins = dict.fromkeys(known, "default")
-    for origin, layer in reversed(layers):
+    strength = dict.fromkeys(known, 0)
+    for number, (origin, layer) in enumerate(reversed(layers), 1):
         for name, value in layer.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -139,10 +140,13 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
                 raise InputError(f"{origin}: unknown setting {name!r}{hint}")
             values[name] = _parsed(name, value, known[name], origin)
             origins[name] = origin
+            strength[name] = number
     method = str(values.get("method", RunSettings().method))
     of_run = {f.name for f in fields(RunSettings)}
     of_method = {f.name for f in fields(_METHODS[method])}
-    for name in values.keys() - of_run - of_method:
+    for name in sorted(values.keys() - of_run - of_method):
+        if strength[name] < strength["method"]:
+            continue  # whoever chose the method knew of it and wants another
         raise InputError(
             f"{origins[name]}: setting {name} is not one of the method {method}, which has "
             f"{', '.join(sorted(of_method))}"

@@ -22,7 +22,7 @@ from elicit.prompt import RenderedTask
 from elicit.providers.base import Provider
 from elicit.providers.sampled import PRIOR
 from elicit.repair import repair
-from elicit.scorer import Ask, FloatArray, Scorer
+from elicit.scorer import Ask, FloatArray, Scorer, may_as_well
 from elicit.tally import Group, Tally
 
 RANK = 32
@@ -108,6 +108,9 @@ class StandIn(Scorer):
         asked = self._asked.setdefault(key, np.zeros(self.n_items, bool))
         numbers = self._pieces.questions[ask.items]
         new = np.unique(numbers[~asked[numbers]])
+        if new.size and self._tally.items_per_call > 1:
+            numbers = self._pieces.questions[may_as_well(ask, self.n_items)]
+            new = np.unique(numbers[~asked[numbers]])
         asked[new] = True
         return self._pieces.group(ask, new)
 

@@ -81,9 +81,15 @@ class Tally:
     """Adds up groups under the terms of one model."""
 
     def __init__(self, terms: Terms) -> None:
+        self._terms = terms
         self._count: _HostedCount | _LocalCount = (
             _HostedCount(terms) if isinstance(terms, Hosted) else _LocalCount(terms)
         )
+
+    @property
+    def items_per_call(self) -> int:
+        """Items that share a call, at most."""
+        return self._terms.items_per_call if isinstance(self._terms, Hosted) else 1
 
     def send(self, groups: Sequence[Group]) -> None:
         """Count the prompts of one step, which all go out before the next step begins."""

@@ -21,13 +21,14 @@ from elicit.providers.base import (
     Budget,
     Capabilities,
     Identity,
-    ScoredUnit,
     ScoreRequest,
+    Scoring,
     Segment,
     Usage,
 )
 from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchLimits, custom_id
+from elicit.providers.batching import stored_scores
 from elicit.providers.cached import CachedProvider
 from elicit.providers.openai import Endpoint, OpenAIWire, open_wire
 from elicit.providers.openai.batch import open_batches
@@ -80,9 +81,7 @@ class Model:
         default_factory=lambda: Capabilities("top_k", None, deterministic=False, form="chat")
     )
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         raise AssertionError(f"{requests} asked outside a batch within {budget}")
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
@@ -137,6 +136,7 @@ class World:
                 Batches(store),
                 patience=Patience(sleep=nap),
                 on_state=lambda _, state: self.states.append(state.state),
+                stored=stored_scores(Model(), Batches(store)),
             )
             found: dict[str, float] = {}
             requests = [request(text) for text in texts]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,9 +29,9 @@ from elicit.cache.errors import InputError
 from elicit.cache.store import ScoreStore
 from elicit.providers.anthropic import AnthropicBatches, open_batches, open_wire
 from elicit.providers.anthropic.faults import Garbled
-from elicit.providers.base import ModelError, ProviderError, ScoredUnit, ScoreRequest
+from elicit.providers.base import ModelError, ProviderError, ScoredUnit, ScoreRequest, Usage
 from elicit.providers.batched import BatchedProvider
-from elicit.providers.batches import BatchState, Lost, Undecided, custom_id
+from elicit.providers.batches import BatchState, Incomplete, Lost, Undecided, custom_id
 from elicit.providers.cached import CachedProvider
 from elicit.providers.hosted import HostedProvider, Reply, Unanswered
 from elicit.providers.limits import Limiter
@@ -77,12 +79,13 @@ class Held:
         MessageBatch.model_validate(made)
         return made
 
-    def end(self, *results: Json) -> None:
+    def end(self, *results: Json, valid: bool = True) -> None:
         """With these results, in the reverse of the order asked."""
         self.status = "ended"
         for body, result in zip(self.bodies, results, strict=True):
             line = {"custom_id": body["custom_id"], "result": result}
-            MessageBatchIndividualResponse.model_validate(line)
+            if valid:
+                MessageBatchIndividualResponse.model_validate(line)
             self.lines.insert(0, line)
 
 
@@ -94,7 +97,8 @@ class BatchServer:
     now: datetime = NOW
     page: int = 2
     fail: list[httpx2.Response] = field(default_factory=list)
-    torn: bool = False
+    spoil: Callable[[str], str] = lambda text: text
+    """Results as they are downloaded."""
     label: str = ""
     """Where set, batches end as soon as they are asked about, with this label throughout."""
 
@@ -115,7 +119,7 @@ class BatchServer:
             held.end(*[succeeded(labelled(self.label)) for _ in held.bodies])
         if parts[1:] == ["results"]:
             text = "\n".join(json.dumps(line) for line in held.lines)
-            return httpx2.Response(200, text=text[: len(text) - 40 * self.torn])
+            return httpx2.Response(200, text=self.spoil(text))
         return httpx2.Response(200, json=held.shown())
 
     def listed(self, after: str | None) -> httpx2.Response:
@@ -149,12 +153,14 @@ def batches(server: BatchServer, price: Price | None = None) -> AnthropicBatches
     return open_batches(open_wire(MODEL, server.client(), price=price))
 
 
-def outcomes(result: Json) -> list[Reply | Lost]:
+def outcomes(
+    result: Json, price: Price | None = None, *, valid: bool = True
+) -> list[Reply | Lost]:
     """What is read from a batch of one request that ended in this result."""
     server = BatchServer()
-    endpoint = batches(server)
+    endpoint = batches(server, price)
     name = endpoint.submit([block_request()], "tag")
-    server.held[0].end(result)
+    server.held[0].end(result, valid=valid)
     return list(endpoint.results(name, [block_request()]))
 
 
@@ -338,21 +344,94 @@ def test_lines_of_another_shape_are_no_answers(line: str) -> None:
     endpoint = open_batches(
         open_wire(MODEL, open_client(URL, None, inner=httpx2.MockTransport(respond)))
     )
-    assert all(isinstance(found, Lost) for found in endpoint.results(name, [block_request()]))
+    with suppress(Incomplete):
+        for found in endpoint.results(name, [block_request()]):
+            assert isinstance(found, Lost)
 
 
-def test_results_cut_short_are_worth_another_try() -> None:
-    server = BatchServer(torn=True)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-40],
+        lambda text: text.replace('"custom_id"', '"custom_id', 1),
+        lambda text: text.partition("\n")[2],
+        lambda text: text.replace(text[: text.index("\n")], "[" * 100_000, 1),
+    ],
+    ids=["cut short", "damaged in its first line", "short of a line", "nested without end"],
+)
+def test_results_that_are_not_whole_are_read_as_far_as_they_go_and_said_to_be_so(
+    spoil: Callable[[str], str],
+) -> None:
+    server = BatchServer(spoil=spoil)
     endpoint = batches(server)
     name = endpoint.submit(DRAWS, "tag")
     server.held[0].end(*[succeeded(labelled("no"))] * 4)
     reading = endpoint.results(name, DRAWS)
     assert all(isinstance(next(reading), Reply) for _ in range(3))
-    with pytest.raises(json.JSONDecodeError) as caught:
+    with pytest.raises(Incomplete, match=r"of the 4 results of batch msgbatch_0, 3 can be"):
         next(reading)
-    fault = endpoint.classify(caught.value)
-    assert fault is not None
-    assert fault.kind == "transient"
+
+
+def test_results_that_lack_only_what_was_not_asked_for_are_whole() -> None:
+    server = BatchServer(spoil=lambda text: text[:-40])
+    endpoint = batches(server)
+    name = endpoint.submit(DRAWS, "tag")
+    server.held[0].end(*[succeeded(labelled("no"))] * 4)
+    assert len(list(endpoint.results(name, DRAWS[1:]))) == 3
+
+
+def test_results_that_were_not_whole_are_downloaded_again_and_not_paid_for_again(
+    tmp_path: Path,
+) -> None:
+    cuts = iter([40])
+    server = BatchServer(
+        label="no",
+        now=datetime.now(UTC),
+        spoil=lambda text: text[: len(text) - next(cuts, 0)],
+    )
+    with ScoreStore(tmp_path / "s.db") as store:
+        units = scores(stacked(server, store, 4), [block_request("a")])
+    assert [len(held.bodies) for held in server.held] == [4]
+    assert [s for unit in units for _, s in unit.scores] == [from_draws([one_draw(0, 2)] * 4)]
+
+
+def test_what_an_answer_took_that_is_of_no_use_is_told() -> None:
+    price = find_price("anthropic", MODEL)
+    assert price is not None
+    used = usage(100, 50, 25, 10)
+    for body in (labelled("maybe", used=used), message("yes", used=used)):
+        (lost,) = outcomes(succeeded(body), price)
+        assert isinstance(lost, Lost)
+        assert lost.usage.output_tokens == 10
+        assert lost.usage.cost_usd == price.cost(
+            input_tokens=100,
+            cache_write_tokens=50,
+            cached_tokens=25,
+            output_tokens=10,
+            batch=True,
+        )
+
+
+def test_an_answer_that_does_not_say_what_it_took_is_taken_for_what_was_expected() -> None:
+    expected = batches(BatchServer()).expected(block_request())
+    (lost,) = outcomes(succeeded({**labelled("yes"), "usage": None}), valid=False)
+    assert isinstance(lost, Lost)
+    assert lost.usage == expected
+    (expired,) = outcomes({"type": "expired"})
+    assert isinstance(expired, Lost)
+    assert expired.usage == Usage()
+
+
+def test_what_another_model_answered_hides_no_other_answer() -> None:
+    server = BatchServer()
+    endpoint = batches(server)
+    name = endpoint.submit(DRAWS, "tag")
+    other = succeeded(labelled("no", model="claude-opus-5"))
+    server.held[0].end(*[succeeded(labelled("no"))] * 3, other)
+    reading = endpoint.results(name, DRAWS)
+    assert all(isinstance(next(reading), Reply) for _ in range(3))
+    with pytest.raises(ProviderError, match="claude-opus-5"):
+        next(reading)
 
 
 # How far it is

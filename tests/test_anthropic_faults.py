@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -29,11 +30,13 @@ from anthropic_server import (
 
 from elicit.cache.errors import ElicitError
 from elicit.providers.anthropic import open_wire
-from elicit.providers.anthropic.faults import Garbled, classify, headers_of
-from elicit.providers.base import ModelError, PromptTooLong, ScoredUnit
+from elicit.providers.anthropic.faults import classify
+from elicit.providers.base import ModelError, PromptTooLong, ProviderError, ScoredUnit, Usage
 from elicit.providers.faults import Fault
+from elicit.providers.garbled import Garbled, headers_of
 from elicit.providers.hosted import HostedProvider, Unanswered
 from elicit.providers.limits import Limiter
+from elicit.providers.prices import find_price
 from elicit.providers.retry import CallFailed, RetryPolicy
 from elicit.providers.sampled import one_draw
 from elicit.providers.usage import Meter
@@ -141,6 +144,8 @@ PASSING: dict[str, React] = {
     "tokens that are no number": lambda *_: raw(
         json.dumps({**labelled("yes"), "usage": {"input_tokens": "many", "output_tokens": 1}})
     ),
+    "an error that came as a success": lambda *_: raw('{"error": {"code": 502}}'),
+    "no name of a model": lambda *_: raw(json.dumps({**labelled("yes"), "model": ""})),
     "no content": lambda *_: raw(json.dumps({**labelled("yes"), "content": None})),
     "an unknown end": lambda *_: raw(json.dumps({**labelled("yes"), "stop_reason": "bored"})),
     "no end": lambda *_: raw(json.dumps({**labelled("yes"), "stop_reason": None})),
@@ -188,7 +193,7 @@ STOPPING: dict[str, tuple[React, type[ElicitError], str]] = {
     "401": (
         answering(error(401, "authentication_error", "invalid key")),
         ModelError,
-        "invalid key.*request req_7.*check the API key",
+        "invalid key.*request req_7.*check the API key in ANTHROPIC_API_KEY",
     ),
     "403": (
         answering(error(403, "permission_error", "not for you")),
@@ -203,7 +208,7 @@ STOPPING: dict[str, tuple[React, type[ElicitError], str]] = {
     "400": (
         answering(error(400, "invalid_request_error", "thinking: disabled is not supported")),
         ModelError,
-        "thinking: disabled.*settings",
+        "^'Moss is a plant.': thinking: disabled.*settings",
     ),
     "400, a low balance": (
         answering(
@@ -274,7 +279,7 @@ def test_what_no_repeat_would_mend_is_told_at_once_with_the_mend(name: str) -> N
     react, kind, told = STOPPING[name]
     server = Server(react)
     units, failure, meter = asked(server)
-    assert type(failure) is kind
+    assert isinstance(failure, kind)
     assert scores(units) == []
     assert len(server.bodies) == meter.usage.calls == 1
     assert re.search(told, str(failure))
@@ -297,6 +302,67 @@ def test_what_the_model_would_not_answer_is_told_paid_for_and_no_score(name: str
     assert scores(units) == []
     assert len(server.bodies) == 1
     assert meter.usage.output_tokens == 7
+
+
+USELESS: dict[str, Json] = {
+    "no label": message("I would say yes"),
+    "another model": labelled("yes", model="claude-opus-5"),
+    "a context that ends": message("", stop_reason="model_context_window_exceeded"),
+}
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_an_answer_of_no_use_costs_what_it_says_that_it_took(name: str) -> None:
+    price = find_price("anthropic", MODEL)
+    assert price is not None
+    wire = open_wire(MODEL, Server(lambda *_: ok(USELESS[name])).client(), price=price)
+    (call,) = wire.calls([block_request()])
+    with pytest.raises((Garbled, ProviderError, PromptTooLong)) as raised:
+        call.send()
+    took = wire.spent(raised.value)
+    assert (took.calls, took.requests, took.output_tokens) == (1, 0, 7)
+    assert took.cost_usd == pytest.approx(
+        price.cost(input_tokens=20, cached_tokens=0, cache_write_tokens=0, output_tokens=7)
+    )
+
+
+def test_one_that_does_not_say_costs_what_was_expected() -> None:
+    wire = open_wire(
+        MODEL, Server(lambda *_: raw("{}")).client(), price=find_price("anthropic", MODEL)
+    )
+    (call,) = wire.calls([block_request()])
+    with pytest.raises(Garbled) as raised:
+        call.send()
+    assert wire.spent(raised.value) == replace(call.expected, requests=0)
+    assert wire.spent(httpx2.ConnectError("refused")) == Usage(calls=1)
+
+
+def test_an_answer_that_the_server_s_filter_blocks_is_told_and_others_go_on() -> None:
+    def react(body: Json, _before: int) -> httpx2.Response:
+        if "Tin" in json.dumps(body):
+            return ok(labelled("yes"))
+        return error(400, "invalid_request_error", "Output blocked by content filtering policy")
+
+    wire = open_wire(MODEL, Server(react).client())
+    blocked, other = wire.calls([block_request(), block_request("Tin is a plant.")])
+    ((_, why),) = blocked.send().unanswered
+    assert "'Moss is a plant.'" in why
+    assert "content filtering policy" in why
+    assert other.send().scores
+
+
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [("408", True), ("504", True), ("no answer in time", True), ("500", False), ("529", False)],
+)
+def test_what_came_too_late_is_told_from_what_failed(name: str, slow: bool) -> None:
+    wire = open_wire(MODEL, Server(PASSING[name]).client())
+    (call,) = wire.calls([block_request()])
+    with pytest.raises(anthropic.APIError) as raised:
+        call.send()
+    fault = wire.classify(raised.value)
+    assert fault is not None
+    assert fault.slow == slow
 
 
 def test_a_wait_the_server_asks_for_is_kept() -> None:
@@ -351,7 +417,7 @@ DECIDED = {
     "UnprocessableEntityError": "permanent",
     "RateLimitError": "rate_limited",
     "RequestHeaderFieldsTooLargeError": "permanent",
-    "ClientClosedRequestError": "permanent",
+    "ClientClosedRequestError": "transient",
     "InternalServerError": "transient",
     "HTTPNotImplementedError": "permanent",
     "ServiceUnavailableError": "rate_limited",

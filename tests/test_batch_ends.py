@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -31,6 +32,7 @@ from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchLimits, custom_id
 from elicit.providers.hosted import Unanswered
 from elicit.providers.openai.batch import OpenAIBatches, open_batches
+from elicit.providers.retry import CallFailed
 from elicit.providers.submission import LONGEST
 from elicit.providers.usage import Account, BudgetReached, Limits
 
@@ -86,6 +88,102 @@ def test_a_line_that_is_not_there_or_not_whole_is_asked_again(world: World, faul
     )
     assert world.run(*TEXTS) == truth(*TEXTS)
     assert [requests for _, requests, _ in world.rows()] == [4, 1]
+
+
+def first_download(world: World, change: Callable[[bytes], bytes], times: int = 1) -> list[str]:
+    """Have so many downloads of results changed; the paths of all."""
+    paths: list[str] = []
+
+    def send(request: httpx2.Request) -> httpx2.Response:
+        response = world.server.handle(request)
+        if request.url.path.endswith("/content"):
+            paths.append(request.url.path)
+            if len(paths) <= times:
+                return httpx2.Response(200, content=change(response.content))
+        return response
+
+    world.send = send
+    return paths
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"".join(content.splitlines(keepends=True)[:2]),
+        lambda content: content[:-40],
+        lambda content: content.replace(b"custom_id", b"custom_\xff", 1),
+    ],
+    ids=["lines that are not there yet", "a line cut short", "a damaged line"],
+)
+def test_results_that_are_not_whole_are_downloaded_again_and_not_paid_for_again(
+    world: World, change: Callable[[bytes], bytes]
+) -> None:
+    paths = first_download(world, change)
+    assert world.run(*TEXTS) == truth(*TEXTS)
+    assert len(paths) == 2
+    assert world.server.billed == bill(*TEXTS)
+    assert world.rows() == [("done", 4, 0)]
+
+
+def test_results_that_stay_short_are_lost_after_three_downloads(world: World) -> None:
+    paths = first_download(world, lambda content: content[:-40], times=3)
+    assert world.run(*TEXTS) == truth(*TEXTS)
+    assert len(paths) == 3 + 1
+    assert [requests for _, requests, _ in world.rows()] == [4, 1]
+
+
+@pytest.mark.parametrize("counted", [{}, {"request_counts": None}])
+def test_a_completed_batch_that_does_not_name_its_answers_yet_is_asked_again(
+    world: World, counted: dict[str, None]
+) -> None:
+    unnamed = iter(range(3))
+
+    def send(request: httpx2.Request) -> httpx2.Response:
+        response = world.server.handle(request)
+        told = (
+            response.json() if request.method == "GET" and "/batch_" in str(request.url) else {}
+        )
+        if told.get("status") == "completed" and next(unnamed, None) is not None:
+            return httpx2.Response(200, json={**told, "output_file_id": None, **counted})
+        return response
+
+    world.send = send
+    assert world.run(*TEXTS) == truth(*TEXTS)
+    assert next(unnamed, None) is None
+    assert len(world.server.batches) == 1
+
+
+def test_a_completed_batch_that_never_names_its_answers_is_an_error_and_stays_on_record(
+    world: World,
+) -> None:
+    def send(request: httpx2.Request) -> httpx2.Response:
+        response = world.server.handle(request)
+        if request.method == "GET" and "/batch_" in str(request.url):
+            return httpx2.Response(200, json={**response.json(), "output_file_id": None})
+        return response
+
+    world.send = send
+    with pytest.raises(CallFailed, match="batch_0 is completed with 4 answers, and does not"):
+        world.run(*TEXTS)
+    assert world.rows() == [("submitted", 4, 4)]
+    world.send = None
+    assert world.run(*TEXTS) == truth(*TEXTS)
+    assert len(world.server.batches) == 1
+
+
+def test_a_batch_that_can_not_be_read_keeps_no_other_from_being_read(world: World) -> None:
+    world.limits = BatchLimits(2, 10**6)
+
+    def send(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/batches/batch_0"):
+            return httpx2.Response(404, json={"error": {"message": "no such batch"}})
+        return world.server.handle(request)
+
+    world.send = send
+    with pytest.raises(ModelError, match="no such batch"):
+        world.run(*TEXTS)
+    assert world.seen == truth(*TEXTS[2:])
+    assert world.rows() == [("submitted", 2, 2), ("done", 2, 0)]
 
 
 def test_a_line_that_comes_twice_counts_once(world: World) -> None:
@@ -210,6 +308,32 @@ def test_what_was_not_answered_is_given_back_to_the_budget(world: World) -> None
         world.run(*TEXTS)
     world.server.outcome = lambda *_: "answered"
     assert world.run(*TEXTS) == truth(*TEXTS)
+
+
+def test_an_answer_of_no_use_that_was_billed_is_counted_and_so_is_the_next(
+    world: World,
+) -> None:
+    world.server.outcome = lambda count, _id, text: (
+        "useless" if not count and text[-1] == "b" else "answered"
+    )
+    assert world.run(*TEXTS) == truth(*TEXTS)
+    assert world.server.billed == {**bill(*TEXTS), custom_id(request("b")): 2}
+    assert world.usage.cost_usd == pytest.approx(5 * ONE)
+    assert world.budget.spent.cost_usd == pytest.approx(5 * ONE)
+    assert world.usage.requests == 4
+
+
+def test_an_answer_that_can_not_be_read_is_taken_to_have_cost_what_was_expected(
+    world: World,
+) -> None:
+    world.server.outcome = lambda count, _id, text: (
+        "garbled" if not count and text[-1] == "b" else "answered"
+    )
+    world.run(*TEXTS)
+    assert world.usage.cost_usd is not None
+    assert world.usage.cost_usd > 4 * ONE
+    assert world.budget.spent == world.usage
+    assert world.budget.spent.calls == world.usage.calls == 5
 
 
 # Refusals

@@ -35,7 +35,11 @@ from elicit.cache.store import ScoreStore
 from elicit.cache.verify import verify
 from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchLimits, BatchState, custom_id
+from elicit.providers.batching import cancel, stored_scores
+from elicit.providers.hosted import HostedProvider
+from elicit.providers.limits import Limiter
 from elicit.providers.openai.batch import open_batches
+from elicit.providers.submission import Patience
 
 
 @pytest.fixture
@@ -261,20 +265,42 @@ def test_an_intent_on_another_machine_is_free_after_an_hour(world: World) -> Non
     assert world.server.billed == bill(*TEXTS)
 
 
-# The record
-
-
-def test_cancelling_asks_the_provider_to_end_what_is_open(world: World) -> None:
-    with pytest.raises(Killed):
-        world.run(*TEXTS, life=Life("sleep"))
+def test_scores_stored_and_closed_by_another_before_the_records_are_read_are_used(
+    world: World,
+) -> None:
+    world.run("a", "b")
     with (
         ScoreStore(world.path) as store,
         httpx2.Client(transport=httpx2.MockTransport(world.server.handle)) as http,
     ):
-        endpoint = open_batches(opened(http))
-        provider = BatchedProvider(Model(), endpoint, Batches(store))
-        assert provider.cancel() == ["batch_0"]
-        assert endpoint.poll("batch_0") == BatchState("cancelled", 0, 0, "")
+        # It found nothing in the store, before the other process had put it there.
+        late = BatchedProvider(
+            Model(),
+            open_batches(opened(http)),
+            Batches(store),
+            patience=Patience(sleep=world.server.sleep),
+            stored=stored_scores(Model(), Batches(store)),
+        )
+        units = list(late.score([request(text) for text in "abc"]))
+    found = {"abc"[i]: scores.log_probs[0] for unit in units for i, scores in unit.scores}
+    assert found == truth("a", "b", "c")
+    assert sum(unit.usage.cached for unit in units) == 2
+    assert world.server.billed == bill("a", "b", "c")
+    assert [requests for _, requests, _ in world.rows()] == [2, 1]
+
+
+# The record
+
+
+def test_cancelling_asks_the_provider_to_end_what_runs(world: World) -> None:
+    with pytest.raises(Killed):
+        world.run(*TEXTS, life=Life("sleep"))
+    with httpx2.Client(transport=httpx2.MockTransport(world.server.handle)) as http:
+        wire = opened(http)
+        provider = HostedProvider("openai:gpt-4.1-nano", wire, Limiter())
+        assert cancel(provider, ["batch_0"]) == ["batch_0"]
+        assert open_batches(wire).poll("batch_0") == BatchState("cancelled", 4, 4, "")
+        assert cancel(provider, ["batch_0"]) == [], "it has ended"
     assert world.run(*TEXTS) == truth(*TEXTS), "what it answered by then is read"
     assert world.server.billed == bill(*TEXTS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from elicit.providers.base import (
     LabelScores,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.scorer import Scorer
@@ -56,7 +57,7 @@ class Ruled:
         self,
         requests: Sequence[ScoreRequest],
         budget: Budget = UNBOUNDED,  # noqa: ARG002  a rule costs nothing
-    ) -> Iterator[ScoredUnit]:
+    ) -> Scoring:
         self.calls.append([tuple(s.text for s in request.prompt) for request in requests])
         for i, *_ in enumerate(requests):
             *shown, question = self.calls[-1][i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,7 @@ from elicit.providers.base import (
     LabelScores,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 
@@ -171,9 +172,7 @@ class Drifted:
     identity = IDENTITY
     closed = False
 
-    def score(
-        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED) -> Scoring:
         for i in reversed(range(len(requests))):
             assert requests[i].labels == LABELS
             yield ScoredUnit(((i, LabelScores((-1.0, float("-inf")))),), Usage())
@@ -185,7 +184,7 @@ class Drifted:
 def test_verify_asks_the_model_again(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Drifted()
     registry = ModuleType("elicit.providers.registry")
-    registry.open_model = {"test:m": model}.__getitem__  # type: ignore[attr-defined]
+    registry.open_model = lambda name, _: {"test:m": model}[name]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "elicit.providers.registry", registry)
     out, err = cli("verify", "--rescore", "10000", "--model", "test:m")
     assert "max 0.5, mean 0.25 nats" in out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from elicit.providers.base import (
     LabelScores,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Segment,
     Usage,
 )
@@ -33,9 +34,7 @@ class Constant:
         default_factory=lambda: Capabilities("exact", None, deterministic=False)
     )
 
-    def score(
-        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED) -> Scoring:
         for i, request in enumerate(requests):
             self.asked += 1
             scores = LabelScores((self.value,) * len(request.labels))

@@ -29,7 +29,7 @@ def test_every_task_has_a_chat_form_that_names_its_labels_and_no_other_answer(
     first, *_, last = messages(prompt_of(rendered, 4))
     assert first.role == "system"
     assert first.text.startswith(task.instruction or "")
-    assert first.text.endswith(": " + ", ".join(rendered.verbalizers))
+    assert first.text.endswith(":\n" + "\n".join(rendered.verbalizers))
     assert rendered.verbalizers == tuple(v.strip() for v in task.template.verbalizers)
     assert (last.role, last.own) == ("user", rendered.questions[4].text)
 

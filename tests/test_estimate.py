@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.resources import files
@@ -21,8 +21,8 @@ from elicit.providers.base import (
     Budget,
     Capabilities,
     Identity,
-    ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.providers.prices import find_price
@@ -52,9 +52,7 @@ class Untouched:
     def close(self) -> None:
         return None
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         raise AssertionError(f"{len(requests)} prompts were paid for under {budget}")
 
 

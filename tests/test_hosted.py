@@ -6,20 +6,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elicit.cache.store import ScoreRow, ScoreStore
 from elicit.providers.base import (
     Capabilities,
     Identity,
     LabelScores,
     ScoreRequest,
+    Scoring,
     Segment,
     Usage,
 )
+from elicit.providers.cached import CachedProvider
 from elicit.providers.faults import Fault
 from elicit.providers.hosted import Call, HostedProvider, Reply, Unanswered
 from elicit.providers.limits import Limiter
@@ -46,6 +51,8 @@ class Fake:
     declined: frozenset[str] = frozenset()
     sent: list[str] = field(default_factory=list)
     tries: dict[str, int] = field(default_factory=dict)
+    billed: Usage = field(default_factory=lambda: Usage(calls=1))
+    """What a call that fails takes."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     identity: Identity = field(default_factory=lambda: Identity("test", "fake"))
     capabilities: Capabilities = field(
@@ -76,6 +83,9 @@ class Fake:
     def headers(self, _error: Exception) -> Mapping[str, str] | None:
         return None
 
+    def spent(self, error: Exception) -> Usage:
+        return self.billed if isinstance(error, Flaw) else Usage(calls=1)
+
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int]:
         return [10] * len(requests)
 
@@ -89,6 +99,19 @@ def provider(wire: Fake, at_once: int = 16) -> HostedProvider:
 def requests(n: int, context: str = "") -> list[ScoreRequest]:
     shown = (Segment.of(context),) if context else ()
     return [ScoreRequest((*shown, Segment.of(f"item {i}")), ("yes", "no")) for i in range(n)]
+
+
+def collect(units: Scoring, found: list[int]) -> None:
+    for unit in units:
+        found += [i for i, _ in unit.scores]
+
+
+def search(units: Scoring, ends_at: int) -> None:
+    """Take so many units, then be interrupted."""
+    with closing(units):
+        for number, _unit in enumerate(units):
+            if number == ends_at:
+                raise KeyboardInterrupt
 
 
 def failing(kind: str, times: int = 1, **facts: bool) -> Callable[[str, int], None]:
@@ -122,8 +145,7 @@ def test_a_server_that_never_recovers_is_given_up_and_what_it_answered_is_kept()
     meter = Meter(provider(wire, at_once=1))
     found: list[int] = []
     with pytest.raises(CallFailed, match="no luck"):
-        for unit in meter.score(requests(20)):
-            found += [i for i, _ in unit.scores]
+        collect(meter.score(requests(20)), found)
     assert found == list(range(7))
     assert meter.usage.calls == len(wire.sent) == 7 + AT_ONCE.attempts
 
@@ -147,8 +169,7 @@ def test_prompts_that_the_model_declines_are_named_once_all_others_are_answered(
     wire = Fake(declined=frozenset({"item 2", "item 4"}))
     found: list[int] = []
     with pytest.raises(Unanswered, match=r"2 of 6 prompts: 'item [24]': declined") as told:
-        for unit in provider(wire).score(requests(6)):
-            found += [i for i, _ in unit.scores]
+        collect(provider(wire).score(requests(6)), found)
     assert sorted(found) == [0, 1, 3, 5]
     assert "is kept" in str(told.value)
 
@@ -158,12 +179,10 @@ def test_a_budget_in_requests_is_never_passed_and_all_that_it_paid_arrives(
     at_once: int,
 ) -> None:
     wire = Fake(lambda _text, _tries: time.sleep(0.002))
+    bounded = Account(Limits(calls=30, tokens=10_000))
     found: list[int] = []
     with pytest.raises(BudgetReached):
-        for unit in provider(wire, at_once).score(
-            requests(100), Account(Limits(calls=30, tokens=10_000))
-        ):
-            found += [i for i, _ in unit.scores]
+        collect(provider(wire, at_once).score(requests(100), bounded), found)
     assert len(wire.sent) == len(found) == 30
 
 
@@ -221,10 +240,66 @@ def test_an_interrupt_begins_nothing_more_and_keeps_what_was_in_flight() -> None
     threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT)).start()
     found: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        for unit in provider(wire, at_once=4).score(requests(500)):
-            found += [i for i, _ in unit.scores]
+        collect(provider(wire, at_once=4).score(requests(500)), found)
     assert 0 < len(found) == len(wire.sent) < 500
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_an_answer_of_no_use_is_on_the_bill_all_the_same() -> None:
+    wire = Fake(failing("transient"), billed=ONE_CALL)
+    account = Account(Limits(tokens=100))
+    meter = Meter(provider(wire, at_once=1), account)
+    with pytest.raises(BudgetReached, match="100 of 100 tokens"):
+        collect(meter.score(requests(10)), [])
+    assert len(wire.sent) == 10
+    assert meter.usage.forwarded_tokens == 100
+
+
+def test_what_others_set_aside_is_waited_for_and_not_taken_for_spent() -> None:
+    """Ten tokens are set aside for each call, and one is taken."""
+
+    class Cheap(Fake):
+        def answer(self, index: int, text: str) -> Reply:
+            time.sleep(0.002)
+            return replace(
+                super().answer(index, text), usage=Usage(calls=1, forwarded_tokens=1)
+            )
+
+    found: list[int] = []
+    collect(provider(Cheap(), 16).score(requests(85), Account(Limits(tokens=100))), found)
+    assert len(found) == 85
+
+
+@pytest.mark.parametrize("at", ["in the store", "in the search"])
+def test_wherever_an_interrupt_comes_what_is_under_way_is_kept(tmp_path: Path, at: str) -> None:
+    wire = Fake(lambda _text, _tries: time.sleep(0.02))
+    warm = provider(wire, at_once=8)
+    list(warm.score(requests(20)))
+    wire.sent.clear()
+    with ScoreStore(tmp_path / "s.db") as store:
+        asked = CachedProvider(warm, store)
+        if at == "in the store":
+            put, calls = store.put, iter(range(100))
+
+            def interrupted(rows: Sequence[ScoreRow]) -> int:
+                if next(calls) == 20:
+                    raise KeyboardInterrupt
+                return put(rows)
+
+            store.put = interrupted  # type: ignore[method-assign]  # an interrupt at that very place
+        with pytest.raises(KeyboardInterrupt):
+            search(asked.score(requests(200)), 20 if at == "in the search" else 200)
+        assert 20 < len(wire.sent) < 200
+        assert store.stats().scores == len(wire.sent)
+
+
+def test_equal_prompts_are_asked_once(tmp_path: Path) -> None:
+    wire = Fake()
+    with ScoreStore(tmp_path / "s.db") as store:
+        found: list[int] = []
+        collect(CachedProvider(provider(wire), store).score(requests(3) * 2), found)
+    assert sorted(found) == [0, 1, 2, 3, 4, 5]
+    assert len(wire.sent) == 3

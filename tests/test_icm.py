@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from elicit.providers.base import (
     LabelScores,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.providers.cached import CachedProvider
@@ -45,9 +46,7 @@ class Copycat:
     def close(self) -> None:
         return None
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         for i, request in enumerate(requests):
             usage = Usage(1, len(request.prompt), len(request.prompt))
             budget.reserve(usage)

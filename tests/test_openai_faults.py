@@ -31,10 +31,12 @@ from openai_server import (
     text_request,
 )
 
-from elicit.providers.base import LabelScores, ModelError, ProviderError, ScoreRequest
+from elicit.providers.base import LabelScores, ModelError, ProviderError, ScoreRequest, Usage
+from elicit.providers.garbled import Garbled, headers_of
 from elicit.providers.hosted import Unanswered
 from elicit.providers.hosted_settings import Scorer
-from elicit.providers.openai.faults import Garbled, classify, headers_of
+from elicit.providers.openai.faults import classify
+from elicit.providers.prices import find_price
 from elicit.providers.retry import CallFailed
 from elicit.providers.sampled import one_draw
 from elicit.providers.usage import Meter
@@ -152,10 +154,15 @@ ROWS = {
     ),
     "400": Row(
         lambda _: error(400, "'logprobs' is not supported", "unsupported_parameter"),
-        (ModelError, "'logprobs' is not supported"),
+        (ModelError, "^'Moss is a plant.?': 'logprobs' is not supported"),
     ),
     "422 of a bare web framework": Row(
-        lambda _: raw(b'{"detail": "extra fields"}', status=422), (ModelError, "extra fields")
+        lambda _: raw(b'{"detail": "extra fields"}', status=422),
+        (ModelError, "^'Moss is a plant.?': extra fields"),
+    ),
+    "504": Row(lambda _: error(504, "upstream")),
+    "an error that came as a success": Row(
+        lambda _: ok({"error": {"code": 502, "message": "Provider returned error"}})
     ),
     "a redirect": Row(
         lambda _: httpx2.Response(307, headers={"location": "https://elsewhere.org"}),
@@ -258,6 +265,134 @@ def test_a_key_that_the_server_repeats_is_cut_out_even_when_masked(said: str) ->
         outcome(Meter(server.provider("chat")), block_request())
     for part in ("sk-", "gsk_", "0123", "*"):
         assert part not in str(raised.value)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize(
+    "came",
+    [
+        {"error": {"code": 502, "message": "Provider returned error"}},
+        {"object": "nothing"},
+    ],
+    ids=["an error", "nothing"],
+)
+def test_a_reply_without_a_model_is_no_other_model_and_is_asked_for_again(
+    scorer: Scorer, came: Json
+) -> None:
+    def react(_body: Json, before: int) -> httpx2.Response:
+        return ok(GOOD[scorer] if before else came)
+
+    server = Server(react)
+    (_, scores), *_ = [
+        pair
+        for unit in server.provider(scorer, revision="gpt-6-luna").score([a_request(scorer)])
+        for pair in unit.scores
+    ]
+    assert scores.log_probs == pytest.approx(truth(scorer).log_probs)
+    assert len(server.bodies) == 2
+
+
+USELESS: dict[str, Body] = {
+    "no choices": lambda good: ok({**good, "choices": [], "answers": []}),
+    "another model": lambda good: ok({**good, "model": "gpt-7"}),
+}
+UNCOUNTED: dict[str, Body] = {
+    "not JSON": lambda _: raw(b"<html>"),
+    "not counted": lambda good: ok({**good, "usage": None, "choices": [], "answers": []}),
+}
+
+
+def cost_of_one_try(scorer: Scorer, came: Body) -> tuple[Usage, Usage]:
+    """What a reply of no use is booked as, and what was expected of it."""
+    price = find_price("openai", "gpt-6-luna")
+    server = Server(lambda *_: came(GOOD[scorer]))
+    wire = server.wire(scorer, price=price, revision="gpt-6-luna")
+    (call,) = wire.calls([a_request(scorer)])
+    with pytest.raises((Garbled, ProviderError)) as raised:
+        call.send()
+    meter = Meter(server.provider(scorer, 1, price=price, revision="gpt-6-luna"))
+    with pytest.raises(ProviderError):
+        outcome(meter, a_request(scorer))
+    assert meter.usage == wire.spent(raised.value)
+    assert meter.usage.calls == 1
+    assert meter.usage.requests == 0
+    return meter.usage, call.expected
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("name", USELESS)
+def test_a_reply_of_no_use_costs_what_it_says_that_it_took(scorer: Scorer, name: str) -> None:
+    booked, _ = cost_of_one_try(scorer, USELESS[name])
+    said = GOOD[scorer]["usage"]
+    assert booked.prompt_tokens == said.get("prompt_tokens", said.get("input_tokens"))
+    assert booked.cost_usd is not None
+    assert booked.cost_usd > 0
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_one_that_does_not_say_costs_what_was_expected(scorer: Scorer, name: str) -> None:
+    booked, expected = cost_of_one_try(scorer, UNCOUNTED[name])
+    assert booked.spent_tokens == pytest.approx(expected.spent_tokens, abs=1)
+    assert booked.cost_usd is not None
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_refusal_costs_a_call_and_nothing_else(scorer: Scorer) -> None:
+    meter = Meter(Server(lambda *_: error(400, "no")).provider(scorer))
+    with pytest.raises(ModelError):
+        outcome(meter, a_request(scorer))
+    assert meter.usage == Usage(calls=1)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize(
+    "code", ["invalid_prompt", "content_policy_violation", "content_filter"]
+)
+def test_a_prompt_turned_away_for_what_it_says_has_no_answer_and_others_go_on(
+    scorer: Scorer, code: str
+) -> None:
+    def react(body: Json, _before: int) -> httpx2.Response:
+        fine = "Tin is a plant" in json.dumps(body)
+        return ok(GOOD[scorer]) if fine else error(400, "against our policy", code)
+
+    provider = Server(react).provider(scorer, items_per_call=1)
+    make = text_request if scorer == "completions" else block_request
+    units = provider.score([make("Moss is a plant:"), make("Tin is a plant:")])
+    ((index, _),) = [pair for unit in (next(units), next(units)) for pair in unit.scores]
+    assert index == 1
+    with pytest.raises(Unanswered, match=r"'Moss is a plant:'.*policy.*against our policy"):
+        next(units)
+
+
+def test_of_items_asked_together_none_has_an_answer_and_their_number_is_told() -> None:
+    server = Server(lambda *_: error(400, "against our policy", "invalid_prompt"))
+    requests = [block_request(f"Item {i}") for i in range(3)]
+    (call,) = server.wire("decisions").calls(requests)
+    reply = call.send()
+    assert [index for index, _ in reply.unanswered] == [0, 1, 2]
+    assert "a call of 3 items" in reply.unanswered[0][1]
+    assert "?scorer=chat asks about each alone" in reply.unanswered[0][1]
+
+
+SLOW: dict[str, Body] = {
+    "408": lambda _: error(408, "slow client"),
+    "504": lambda _: error(504, "upstream"),
+    "no answer in time": lambda _: raising(httpx2.ReadTimeout("too slow")),
+    "too slow mid-body": lambda good: broken(good, httpx2.ReadTimeout("too slow")),
+}
+
+
+@pytest.mark.parametrize("name", [*SLOW, "500", "no connection", "503"])
+def test_what_came_too_late_is_told_from_what_failed(name: str) -> None:
+    came = SLOW.get(name) or ROWS[name].came
+    wire = Server(lambda *_: came(GOOD["chat"])).wire("chat")
+    (call,) = wire.calls([block_request()])
+    with pytest.raises(openai.APIError) as raised:
+        call.send()
+    fault = wire.classify(raised.value)
+    assert fault is not None
+    assert fault.slow == (name in SLOW)
 
 
 def test_a_page_of_words_is_cut() -> None:

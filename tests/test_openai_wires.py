@@ -45,8 +45,9 @@ from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai import Endpoint
 from elicit.providers.openai.endpoint import identity
 from elicit.providers.prices import find_price
+from elicit.providers.retry import CallFailed
 from elicit.providers.sampled import SampledProvider, one_draw
-from elicit.providers.usage import Meter
+from elicit.providers.usage import Account, BudgetReached, Limits, Meter
 
 SCORERS: Sequence[Scorer] = ("decisions", "chat", "completions", "samples")
 YES_NO = {" yes": math.log(0.7), " no": math.log(0.2), "\n": math.log(0.1)}
@@ -159,6 +160,29 @@ def test_what_was_answered_is_not_asked_again_when_a_further_call_fails() -> Non
     list(meter.score([text_request(labels=labels)]))
     assert [body["prompt"].endswith(" very") for body in server.bodies] == [False, True, True]
     assert meter.usage.calls == 3
+    assert meter.usage.prompt_tokens == 40
+
+
+def test_what_was_answered_is_paid_for_when_a_further_call_never_is() -> None:
+    def react(body: Json, before: int) -> httpx2.Response:
+        return several_tokens(body, before) if before == 0 else error(500, "oh no")
+
+    meter = Meter(Server(react).provider("completions"))
+    with pytest.raises(CallFailed):
+        list(meter.score([text_request(labels=(" very good", " very bad", " fair"))]))
+    assert (meter.usage.calls, meter.usage.prompt_tokens) == (4, 20)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_no_further_call_passes_a_bound_of_requests(most: int) -> None:
+    server = Server(several_tokens)
+    budget = Account(Limits(calls=most))
+    requests = [
+        text_request(f"Item {i}:", (" very good", " very bad", " fair")) for i in range(4)
+    ]
+    with pytest.raises(BudgetReached):
+        list(server.provider("completions").score(requests, budget))
+    assert len(server.bodies) <= most
 
 
 def test_further_calls_are_expected_once_they_have_been_needed() -> None:
@@ -169,6 +193,21 @@ def test_further_calls_are_expected_once_they_have_been_needed() -> None:
     (later,) = wire.calls([request])
     assert (first.expected.calls, later.expected.calls) == (1, 2)
     assert later.expected.requests == 1
+
+
+def test_a_bound_above_a_number_is_asked_on_until_it_is_none() -> None:
+    def react(body: Json, _before: int) -> httpx2.Response:
+        if body["prompt"].endswith(" str"):
+            return ok(completion({"ange": math.log(0.9), "ong": math.log(0.1)}))
+        return ok(completion({" str": math.log(0.5), " yes": math.log(0.3)}))
+
+    server = Server(react)
+    (scores,) = scored(
+        server.provider("completions"), [text_request(labels=(" strong", " yes"))]
+    )
+    assert len(server.bodies) == 2
+    assert scores.log_probs[1] == pytest.approx(math.log(0.3))
+    assert scores.log_probs[0] < scores.log_probs[1]
 
 
 def test_tokens_are_asked_for_by_id_where_their_ids_are_known() -> None:
@@ -249,6 +288,23 @@ def test_the_models_own_answer_tells_a_label_of_several_tokens() -> None:
     told = [math.exp(value) for value in scores.log_probs]
     assert told == pytest.approx([0.675, 0.225, 0.1, 0.1], abs=1e-4)
     assert scores.bounded == (3,)
+
+
+def test_what_is_not_known_of_a_label_does_not_outvote_what_is_known_of_another() -> None:
+    first = position({"strong": math.log(0.9), "weak": math.log(0.1)}, "weak")
+    server = Server(lambda *_: ok(answer([first])))
+    reply = sent(server, "chat", block_request(labels=("strong yes", "weak")))
+    assert reply.scores == ()
+    ((_, why),) = reply.unanswered
+    assert "label 'strong yes' begins with the common token 'strong'" in why
+    assert "differ from other answers at their first token, or ?scorer=samples" in why
+
+
+def test_a_model_that_thinks_first_is_told_from_one_that_ended_early() -> None:
+    server = Server(lambda *_: ok(answer(None, text="", finish_reason="length")))
+    with pytest.raises(ModelError, match=r"thinks before it answers.*\?scorer=samples"):
+        list(server.provider("chat").score([block_request()]))
+    assert len(server.bodies) == 1
 
 
 def test_log_probabilities_in_the_form_of_completions_are_read_too() -> None:
@@ -459,7 +515,9 @@ def test_tokens_of_a_decision_are_billed_by_how_they_were_read() -> None:
 def test_a_call_too_long_names_its_first_item_and_how_many_more() -> None:
     server = Server(lambda *_: error(400, "too long", "context_length_exceeded"))
     requests = [block_request(f"Item {i}") for i in range(3)]
-    with pytest.raises(PromptTooLong, match=r"'Item 0' and 2 more items.*fewer items per call"):
+    with pytest.raises(
+        PromptTooLong, match=r"'Item 0' and 2 more items.*one item a call \(\?scorer=chat"
+    ):
         list(server.provider("decisions").score(requests))
 
 
@@ -532,6 +590,7 @@ def test_an_answer_that_was_cut_off_is_no_draw_and_not_repeated() -> None:
     reply = sent(server, "samples", block_request())
     assert reply.scores == ()
     assert "cut off" in reply.unanswered[0][1]
+    assert "?reasoning_tokens= above 0" in reply.unanswered[0][1]
     assert len(server.bodies) == 1
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elicit.constraints import UNLABELLED
+from elicit.objective import Folds, score_variance
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
@@ -19,6 +22,7 @@ from elicit.providers.base import (
     LabelScores,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Segment,
     Usage,
 )
@@ -29,7 +33,10 @@ from elicit.providers.sampled import (
     log_prob_variances,
     one_draw,
 )
+from elicit.scorer import Scorer
+from elicit.search.icm import ICMSettings, icm
 from elicit.search.schedule import accepts
+from elicit.task import Task
 
 draws = st.integers(2, 6).flatmap(
     lambda n: st.lists(st.integers(0, n - 1), min_size=1, max_size=40).map(lambda d: (n, d))
@@ -127,7 +134,7 @@ class Tosses:
         self,
         requests: Sequence[ScoreRequest],
         budget: Budget = UNBOUNDED,  # noqa: ARG002  free of charge
-    ) -> Iterator[ScoredUnit]:
+    ) -> Scoring:
         for i, request in reversed(list(enumerate(requests))):
             text = request.prompt[-1].text
             self.asked.append((text, request.sample))
@@ -185,64 +192,96 @@ def test_the_number_of_draws_is_part_of_what_a_score_is() -> None:
 # The search
 
 
-STEPS = 200_000
-BATCHES = 200
+moderate = st.floats(-3, 3)
+temperatures = st.floats(0.2, 10)
 
 
-def share_of_the_better(
-    delta: float, temperature: float, noise: float, *, told: bool, seed: int
-) -> tuple[float, float]:
-    """Share of time that a chain of two states, `delta` apart, is in the better one, and the
-    standard error of that from the means of `BATCHES` stretches.
-
-    Each step proposes the other state; what it would gain is known with a normal error of
-    standard deviation `noise`, which the rule is told of or not.
-    """
-    rng = np.random.default_rng(seed)
-    errors = rng.normal(scale=noise, size=STEPS)
-    uniform = rng.random(STEPS)
-    variance = noise**2 if told else 0.0
-    better = False
-    stay = np.empty(STEPS)
-    for step, (error, draw) in enumerate(zip(errors.tolist(), uniform.tolist(), strict=True)):
-        gain = -delta if better else delta
-        if accepts(gain + error, temperature, draw, variance):
-            better = not better
-        stay[step] = better
-    means = stay.reshape(BATCHES, -1).mean(axis=1)
-    return float(means.mean()), float(means.std(ddof=1) / math.sqrt(BATCHES))
+def probability(delta: float, temperature: float, variance: float) -> float:
+    """With which probability the rule accepts, found by bisection of its uniform draw."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if accepts(delta, temperature, middle, variance):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
-def boltzmann(delta: float, temperature: float) -> float:
-    """The better state's share where the ratio of the two is exp(delta / temperature)."""
-    return 1.0 / (1.0 + math.exp(-delta / temperature))
-
-
-CASES = [(1.0, 1.0, 1.0), (0.5, 0.5, 0.75), (2.0, 1.5, 2.0), (0.0, 1.0, 1.5)]
-"""Gain, temperature, and standard deviation of the noise, in the objective's unit."""
-
-
-@pytest.mark.parametrize(("delta", "temperature", "noise"), CASES)
-def test_told_of_the_noise_a_chain_keeps_to_the_probabilities_it_would_without(
-    delta: float, temperature: float, noise: float
+@given(delta=moderate, temperature=temperatures, variance=moderate)
+def test_the_rule_keeps_detailed_balance_with_the_corrected_weights(
+    delta: float, temperature: float, variance: float
 ) -> None:
-    share, error = share_of_the_better(delta, temperature, noise, told=True, seed=1)
-    assert abs(share - boltzmann(delta, temperature)) < 5 * error
+    there = probability(delta, temperature, variance)
+    back = probability(-delta, temperature, -variance)
+    ratio = math.exp((delta - variance / (2 * temperature)) / temperature)
+    assert there == pytest.approx(back * ratio, rel=1e-6)
 
 
-@pytest.mark.parametrize(("delta", "temperature", "noise"), CASES[:3])
-def test_not_told_of_it_the_chain_prefers_the_better_too_little(
-    delta: float, temperature: float, noise: float
+@pytest.mark.parametrize(("temperature", "deviation"), [(1.0, 0.5), (2.0, 2.0), (0.5, 0.4)])
+def test_the_corrected_weight_of_a_labelling_is_right_on_average(
+    temperature: float, deviation: float
 ) -> None:
-    share, error = share_of_the_better(delta, temperature, noise, told=False, seed=2)
-    assert share < boltzmann(delta, temperature) - 10 * error
+    n = 400_000
+    errors = np.random.default_rng(3).normal(scale=deviation, size=n)
+    corrected = np.exp(errors / temperature - deviation**2 / (2 * temperature**2))
+    plain = np.exp(errors / temperature)
+    assert abs(corrected.mean() - 1) < 5 * corrected.std() / math.sqrt(n)
+    assert plain.mean() - 1 > 10 * plain.std() / math.sqrt(n)
 
 
-@given(
-    st.floats(-5, 5), st.floats(0.01, 10), st.floats(0, 1, exclude_max=True), st.floats(0, 10)
-)
-def test_noise_never_makes_a_rule_accept_what_it_would_not_without(
-    delta: float, temperature: float, draw: float, variance: float
-) -> None:
-    if accepts(delta, temperature, draw, variance):
-        assert accepts(delta, temperature, draw)
+def test_of_two_labellings_that_look_alike_the_better_known_is_kept_longer() -> None:
+    assert probability(0.0, 1.0, 1.0) == pytest.approx(math.exp(-0.5))
+    assert probability(0.0, 1.0, -1.0) == pytest.approx(1.0)
+
+
+def test_the_variance_of_the_objective_is_that_of_its_terms() -> None:
+    log_probs = np.log(np.array([[0.8, 0.2], [0.4, 0.6]]))
+    variances = np.array([[0.01, 0.4], [0.2, 0.09]])
+    labels = np.array([0, 1])
+    assert score_variance(log_probs, variances, labels, "sum_log_prob") == pytest.approx(0.1)
+    assert score_variance(log_probs, variances, labels, "mean_log_prob") == pytest.approx(0.025)
+    odds = (0.1 + math.sqrt(0.4)) ** 2 + (0.3 + math.sqrt(0.2)) ** 2
+    assert score_variance(log_probs, variances, labels, "mean_log_odds") == pytest.approx(
+        odds / 4
+    )
+
+
+class Coins:
+    """A model that copies the majority of its demonstrations' labels, four times in five."""
+
+    name = "coins"
+    identity = Identity("test", "coins")
+    capabilities = Capabilities("sampled", None, deterministic=False, samples=8)
+
+    def score(self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED) -> Scoring:
+        for i, request in enumerate(requests):
+            shown = [segment.text.endswith("yes\n\n") for segment in request.prompt[:-1]]
+            yes = 0.8 if sum(shown) * 2 > len(shown) else 0.2
+            digest = b"".join(segment.digest for segment in request.prompt)
+            seed = (
+                int.from_bytes(digest[-8:], "big") ^ zlib.crc32(digest) ^ (request.sample << 40)
+            )
+            label = int(np.random.default_rng(abs(seed)).random() < yes)
+            yield ScoredUnit(((i, one_draw(label, 2)),), Usage(requests=1))
+
+    def count_tokens(self, _requests: Sequence[ScoreRequest]) -> None:
+        return None
+
+    def close(self) -> None: ...
+
+
+def test_annealing_by_draws_labels_what_it_is_given() -> None:
+    task = Task(
+        labels=["no", "yes"],
+        items=[{"t": f"item {i}"} for i in range(24)],
+        template="{{ t }} ",
+    )
+    scorer = Scorer(task.render(), SampledProvider(Coins()))
+    rng = np.random.default_rng(0)
+    final = list(icm(scorer, task.rules(), Folds(2), ICMSettings(), rng))[-1]
+    labelled = final.labelling.labels != UNLABELLED
+    assert labelled.mean() > 0.9
+    share = final.labelling.labels[labelled].mean()
+    assert share < 0.2 or share > 0.8
+    assert 0.1 < final.accepted / final.iteration < 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ from elicit.providers.base import (
     Capabilities,
     Identity,
     PromptTooLong,
-    ScoredUnit,
     ScoreRequest,
+    Scoring,
 )
 from elicit.scorer import Scorer
 from elicit.settings import RunSettings, resolve, settings_from
@@ -32,9 +32,7 @@ class Counter:
     def __init__(self, context: int | None) -> None:
         self.capabilities = Capabilities("exact", context, deterministic=True)
 
-    def score(
-        self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], _budget: Budget = UNBOUNDED) -> Scoring:
         raise AssertionError(f"nothing is to be scored here, not {len(requests)} prompts")
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:

@@ -26,6 +26,7 @@ from elicit.cache.dictionary import is_sampled
 from elicit.cache.errors import StoreDamaged, StoreError
 from elicit.cache.explain import explain
 from elicit.cache.export import export
+from elicit.cache.findings import Findings
 from elicit.cache.keys import ScoreKey, context_key, prefix_digest, segment_digest
 from elicit.cache.location import store_path
 from elicit.cache.memory import Memory
@@ -624,7 +625,10 @@ def test_a_fair_sample_of_prompts_can_be_rebuilt_and_scored_again(store: ScoreSt
         return [truth[tuple(text for text, _ in prompt.segments)] for prompt in prompts]
 
     def moved(prompts: Sequence[StoredPrompt]) -> list[list[float]]:
-        return [[value - 0.5 for value in truth[tuple(text for text, _ in prompt.segments)]] for prompt in prompts]
+        return [
+            [value - 0.5 for value in truth[tuple(text for text, _ in prompt.segments)]]
+            for prompt in prompts
+        ]
 
     drift = rescore_sample(store, same, 10_000, 0)
     assert (drift.n, drift.max, drift.mean) == (3 * len(kept), 0.0, 0.0)
@@ -638,7 +642,7 @@ def test_a_fair_sample_of_prompts_can_be_rebuilt_and_scored_again(store: ScoreSt
 def test_explain_names_what_differs_from_the_nearest(store: ScoreStore) -> None:
     rows = fill(store, 400, 2)
     asked = ["d", "e7", "item 1"]
-    hit = explain(store, IDENTITY, LABELS, asked)
+    hit = explain(store, IDENTITY, LABELS, [(text, "") for text in asked])
     assert (hit.hit, hit.score) == (True, rows[15].score)
 
     def why(**changed: object) -> str:
@@ -647,7 +651,7 @@ def test_explain_names_what_differs_from_the_nearest(store: ScoreStore) -> None:
         segments = changed.get("segments", asked)
         assert isinstance(labels, Sequence)
         assert isinstance(segments, Sequence)
-        answer = explain(store, identity, labels, segments)
+        answer = explain(store, identity, labels, [(text, "") for text in segments])
         assert not answer.hit
         return "\n".join(answer.differences)
 
@@ -662,7 +666,7 @@ def test_explain_names_what_differs_from_the_nearest(store: ScoreStore) -> None:
 
 
 def test_explain_on_an_empty_store_says_so(store: ScoreStore) -> None:
-    assert explain(store, IDENTITY, LABELS, ["a"]).differences == ("the store is empty",)
+    assert explain(store, IDENTITY, LABELS, [("a", "")]).differences == ("the store is empty",)
 
 
 # Pruning and exporting
@@ -717,3 +721,28 @@ def test_export_writes_one_json_object_a_score(store: ScoreStore) -> None:
     assert (line["item_text"], line["bounded"], line["demonstrations"]) == ("i", [0], 1)
     assert (line["model"], line["labels"]) == (IDENTITY, list(LABELS))
     assert export(store, io.StringIO()) == 2
+
+
+def test_explain_tells_a_chat_from_a_plain_text(store: ScoreStore) -> None:
+    identity, labels = store.open_identity(IDENTITY), store.open_labels(LABELS)
+    said = (("be brief", "system"), ("is it so?", "user"))
+    segments = tuple((segment_digest(text, role), text, role) for text, role in said)
+    context = context_key(identity, labels, prefix_digest([segments[0][0]]))
+    key = ScoreKey(context, segments[1][0])
+    store.put([ScoreRow(key, identity, labels, segments, StoredScore((-0.5, -1.0)))])
+    assert explain(store, IDENTITY, LABELS, said).hit
+    assert not explain(store, IDENTITY, LABELS, [(text, "") for text, _ in said]).hit
+    assert verify(store) == []
+
+
+def test_verify_finds_what_was_found_out_about_a_model_and_is_damaged(
+    store: ScoreStore,
+) -> None:
+    Findings(store).put("sound", {"scorer": "chat"})
+    raw(store, "INSERT INTO findings VALUES ('broken', '{not json', 0)")
+    with pytest.raises(StoreDamaged, match="broken"):
+        Findings(store).get("broken")
+    (problem,) = verify(store, repair=True)
+    assert (problem.table, problem.row, problem.removed) == ("findings", "broken", True)
+    assert verify(store) == []
+    assert Findings(store).get("sound") == {"scorer": "chat"}

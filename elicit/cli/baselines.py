@@ -17,15 +17,16 @@ from elicit.cli.options import (
     MaxRequests,
     MaxTokens,
     Model,
+    Set,
     TaskName,
     limits_of,
 )
 from elicit.cli.output import notes, out, print_json, told_usage
 from elicit.cli.progress import shown_progress
 from elicit.cli.tasks import open_task, task_file
+from elicit.cli.values import resolved
 from elicit.gold import load_gold
 from elicit.labelling import metered, open_store
-from elicit.settings import RunSettings
 
 
 def baselines(
@@ -34,6 +35,7 @@ def baselines(
     shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot.")] = 32,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the demonstrations.")] = 5,
     limit: Limit = None,
+    settings: Set = None,
     max_cost: MaxCost = None,
     max_requests: MaxRequests = None,
     max_tokens: MaxTokens = None,
@@ -44,13 +46,14 @@ def baselines(
     """Zero-shot, calibrated, random and golden few-shot. Repeated, it costs nothing."""
     loaded = open_task(task, limit)
     gold = load_gold(task_file(task), [item.id for item in loaded.items])
+    chosen = resolved(task, loaded, settings).settings
     limits = limits_of(max_cost, max_requests, max_tokens)
     with (
         shown_progress(notes, loaded.name) as display,
         open_store(cache) as store,
         metered(model, store, limits, display.usage, batch=batch) as meter,
     ):
-        writing = RunSettings().writing_for(meter.capabilities.form)
+        writing = chosen.writing_for(meter.capabilities.form)
         found = baseline_table(
             loaded, loaded.render(writing), meter, gold=gold, shots=shots, seeds=seeds
         )

@@ -15,6 +15,7 @@ import typer
 from elicit.cache.errors import InputError, StoreDamaged
 from elicit.cache.explain import Explanation, describe, explain, stored_identity
 from elicit.cache.export import export
+from elicit.cache.findings import Findings
 from elicit.cache.location import store_path
 from elicit.cache.prune import prune
 from elicit.cache.rescore import Drift, StoredPrompt, rescore_sample
@@ -82,7 +83,10 @@ def explain_command(
     item: Annotated[str | None, typer.Option(help="An item digest, in hex.")] = None,
     prompt_file: Annotated[
         Path | None,
-        typer.Option(help="A prompt: a JSON list of its segments, or text to be split."),
+        typer.Option(
+            help="A prompt: a JSON list of its texts, or of [role, text] in a chat; or text "
+            "to be split."
+        ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Verbalisers, with commas: A,B")] = None,
     model_like: Annotated[
@@ -127,7 +131,9 @@ def _tell(answer: Explanation) -> None:
         typer.echo(line)
 
 
-def _segments(path: Path, separator: str) -> list[str]:
+def _segments(path: Path, separator: str) -> list[tuple[str, str]]:
+    """`(text, role)` of a prompt in a file: JSON of texts, or of `[role, text]` in a chat;
+    any other file is plain text, split after each separator."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -137,15 +143,24 @@ def _segments(path: Path, separator: str) -> list[str]:
             segments = json.loads(text)
         except ValueError as error:
             raise InputError(f"{path}: not JSON: {error}") from error
-        if not isinstance(segments, list) or not all(isinstance(s, str) for s in segments):
-            raise InputError(f"{path}: must be a JSON list of texts, the item last")
+        if not isinstance(segments, list):
+            raise InputError(f"{path}: must be a JSON list, the item last")
         if not segments:
             raise InputError(f"{path}: an empty list; the last text is the item")
-        return segments
+        return [_segment(path, segment) for segment in segments]
     if not separator:
-        return [text]
+        return [(text, "")]
     *demonstrations, last = text.split(separator)
-    return [demonstration + separator for demonstration in demonstrations] + [last]
+    return [(shown + separator, "") for shown in demonstrations] + [(last, "")]
+
+
+def _segment(path: Path, segment: object) -> tuple[str, str]:
+    match segment:
+        case str():
+            return segment, ""
+        case [str(role), str(text)]:
+            return text, role
+    raise InputError(f'{path}: must be a list of texts, or of ["user", "text"] in a chat')
 
 
 @app.command("verify")
@@ -188,7 +203,7 @@ def verify_command(
 def _rescored(store: ScoreStore, model: str, n: int, seed: int) -> Drift:
     from elicit.providers.registry import open_model
 
-    provider = open_model(model)
+    provider = open_model(model, Findings(store))
     try:
         identity = provider.identity.as_dict()
         drift = rescore_sample(store, partial(_ask, provider), n, seed, identity=identity)

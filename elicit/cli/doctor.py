@@ -8,12 +8,21 @@ from typing import Annotated
 import typer
 
 from elicit.cache.findings import Findings
-from elicit.cli.options import AsJson, Cache, Model
+from elicit.cli.options import (
+    AsJson,
+    Cache,
+    MaxCost,
+    MaxRequests,
+    MaxTokens,
+    Model,
+    limits_of,
+)
 from elicit.cli.output import out, print_facts, print_json
 from elicit.doctor import Checkup, examine
 from elicit.labelling import open_store
 from elicit.providers.registry import open_model
 from elicit.providers.sampled import SampledProvider
+from elicit.providers.usage import Account, Meter
 
 
 def doctor(
@@ -21,17 +30,20 @@ def doctor(
     again: Annotated[
         bool, typer.Option("--again", help="Find out anew how the model can be asked.")
     ] = False,
+    max_cost: MaxCost = None,
+    max_requests: MaxRequests = None,
+    max_tokens: MaxTokens = None,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Does this model tell label probabilities? Asks questions with known answers."""
+    budget = Account(limits_of(max_cost, max_requests, max_tokens))
     with open_store(cache) as store:
-        findings = Findings(store)
-        if again:
-            findings.forget(model)
-        with closing(open_model(model, findings)) as provider:
+        opened = open_model(model, Findings(store), budget, again=again)
+        with closing(opened) as provider:
             sampled = provider.capabilities.evidence == "sampled"
-            checkup = examine(SampledProvider(provider) if sampled else provider)
+            told = SampledProvider(provider) if sampled else provider
+            checkup = examine(Meter(told, budget, used=budget.spent))
     if as_json:
         print_json(checkup.as_dict())
         return
@@ -57,7 +69,9 @@ def _told(checkup: Checkup) -> dict[str, object]:
         "coverage": f"{checkup.mean_coverage:.3f} of the probability is on the labels",
         "bounds": f"{checkup.bounded} of {asked} answers bound a label, not measure it",
         "latency": f"{checkup.seconds:.3f} s a question asked alone (median of {asked})",
-        "repeats": f"within {checkup.largest_change:.2g} nats",
+        "repeats": None
+        if checkup.largest_change is None
+        else f"within {checkup.largest_change:.2g} nats",
         "this took": f"{usage.calls or usage.requests} requests, {usage.spent_tokens:,} tokens",
         "cost": cost or ("its price is unknown" if usage.unpriced_calls else None),
         "identity": checkup.identity,

@@ -27,8 +27,7 @@ from elicit.estimate import Cost, Estimate, facts_of
 from elicit.estimate import estimate as estimated
 from elicit.labelling import open_store
 from elicit.providers.billing import FIRST_GUESS
-from elicit.providers.found import recall
-from elicit.providers.registry import open_model
+from elicit.providers.registry import at_once, open_model, tokens_per_character
 
 
 def estimate(
@@ -49,17 +48,21 @@ def estimate(
     with open_store(cache) as store:
         findings = Findings(store)
         with closing(open_model(model, findings, ask=False)) as provider:
-            known = recall(findings, model)
-            ratio = known.tokens / known.characters if known and known.characters else None
-            facts = facts_of(provider, batch=batch, tokens_per_character=ratio or FIRST_GUESS)
-            found = estimated(loaded, chosen, facts, chosen.search)
+            ratio = tokens_per_character(model, findings)
+            facts = facts_of(
+                provider,
+                batch=batch,
+                concurrency=at_once(provider),
+                tokens_per_character=ratio or FIRST_GUESS,
+            )
+            found = estimated(loaded, chosen, facts)
     if as_json:
         print_json(found.as_dict())
         return
     out.print(_table(found))
     for assumption in found.assumptions:
         out.print(f"- {assumption}", markup=False, highlight=False)
-    if provider.identity.endpoint and known is None:
+    if provider.identity.endpoint and ratio is None:
         supposed = "was never asked: how it will be is supposed (`elicit doctor` finds out)"
         out.print(f"- {model} {supposed}", markup=False, highlight=False)
 

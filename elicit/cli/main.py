@@ -204,11 +204,14 @@ def runs(cache: Cache = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json([{k: v for k, v in asdict(r).items() if k != "result"} for r in found])
         return
-    table = Table("run", "state", "model", "seed", "tokens", "objective")
+    table = Table("run", "state", "method", "model", "seed", "tokens", "dollars", "objective")
     for r in found:
         objective = f"{outcome_of(r).best.objective:.2f}" if r.result else ""
         tokens = f"{int(r.usage.get('forwarded_tokens', 0)):,}"
-        table.add_row(r.name, r.status, r.model, str(r.seed), tokens, objective)
+        dollars = f"{r.usage['cost_usd']:.4f}" if "cost_usd" in r.usage else ""
+        table.add_row(
+            r.name, r.status, r.method, r.model, str(r.seed), tokens, dollars, objective
+        )
     out.print(table)
 
 

@@ -3,8 +3,8 @@
 Starts from a few randomly labelled items. Each iteration draws an item, labels it with
 what the model predicts from all other labelled items, repairs inconsistencies one pair at
 a time, and keeps the result by the Metropolis rule on `U(D) = α·P(D) − I(D)`. Where the
-model's probabilities are known from samples only, the rule allows for their noise; the
-choice of the best of several candidates does not, and is biased towards lucky ones.
+model's probabilities are known from samples only, the rule allows for their noise (see
+`schedule`); the choice of the best of several candidates does not, and favours lucky ones.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from elicit.objective import (
     Labelling,
     Measure,
     Predictability,
-    contributions,
     predictability_score,
+    score_variance,
 )
-from elicit.scorer import FloatArray, Scorer
+from elicit.scorer import Scorer
 from elicit.search.schedule import accepts, temperature
 from elicit.search.state import State, Step
 
@@ -73,24 +73,6 @@ class _Value:
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
-    """What each item contributes to U(D), and the variance of that, (n_items,); 0 where an
-    item has no label."""
-
-    value: FloatArray
-    variance: FloatArray
-
-    def variance_from(self, other: _Terms) -> float:
-        """Variance of the difference of two sums of terms.
-
-        A term that is the same in both was measured once and cancels; any other was
-        measured anew, so that its errors are independent.
-        """
-        same = (self.value == other.value) & (self.variance == other.variance)
-        return float((self.variance + other.variance)[~same].sum())
-
-
-@dataclass(frozen=True, slots=True)
 class _Problem:
     scorer: Scorer
     rules: Rules
@@ -105,22 +87,19 @@ class _Problem:
         return _Value(self.settings.alpha * p - i, p, i)
 
     def noise(self, before: Labelling, after: Labelling) -> float:
-        """Variance of U(after) − U(before); 0 unless the model is one that is sampled."""
+        """Var[U(after)] − Var[U(before)]; 0 unless the model is one that is sampled."""
         if self.scorer.provider.capabilities.evidence != "sampled":
             return 0.0
-        return self._terms(after).variance_from(self._terms(before))
+        return self._variance(after) - self._variance(before)
 
-    def _terms(self, labelling: Labelling) -> _Terms:
-        order = labelling.order
-        labels = labelling.labels[order]
-        log_probs = self.predict(self.scorer, labelling, order)
-        variances = self.predict.variances(self.scorer, labelling, order)
-        own, own_variance = contributions(
-            log_probs, variances, labels, self.settings.measure, self.settings.alpha
+    def _variance(self, labelling: Labelling) -> float:
+        labels = labelling.labels[labelling.order]
+        log_probs = self.predict(self.scorer, labelling, labelling.order)
+        variances = self.predict.variances(self.scorer, labelling, labelling.order)
+        settings = self.settings
+        return settings.alpha**2 * score_variance(
+            log_probs, variances, labels, settings.measure
         )
-        value, variance = np.zeros((2, self.scorer.n_items))
-        value[order], variance[order] = own, own_variance
-        return _Terms(value, variance)
 
 
 def icm(
