@@ -132,6 +132,20 @@ def metered(
         yield Meter(kept, account, on_usage, account.spent)
 
 
+def check_batch(method: str, *, batch: bool, stored: bool = True) -> None:
+    """Refuse batches where they make no sense.
+
+    Raises:
+        InputError: annealing would wait a day for each step; or there is no store to go on
+            from.
+    """
+    if batch and (method == "icm" or not stored):
+        raise InputError(
+            "a batch is for the rounds of bootstrap and needs the store to go on from: give "
+            '--method bootstrap (method="bootstrap") and no --no-cache, or leave --batch out'
+        )
+
+
 def label(
     task: Task,
     model: str,
@@ -159,11 +173,7 @@ def label(
     """
     given = dict(options) if seed is None else {**options, "seed": seed}
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
-    if batch and (chosen.method == "icm" or cache is False):
-        raise InputError(
-            "a batch is for the rounds of bootstrap and needs the store to go on from: give "
-            '--method bootstrap (method="bootstrap") and no --no-cache, or leave --batch out'
-        )
+    check_batch(chosen.method, batch=batch, stored=cache is not False)
     with (
         open_store(cache) as store,
         metered(model, store, limits, on_usage, batch=batch) as meter,

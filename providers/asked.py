@@ -19,7 +19,7 @@ class Asked:
         self._lost: dict[str, str] = {}
         self._refused: list[str] = []
         self._total = len(requests)
-        self._budget = budget
+        self.budget = budget
         for place, request in enumerate(requests):
             request_id = custom_id(request)
             self._places.setdefault(request_id, []).append(place)
@@ -29,17 +29,22 @@ class Asked:
         """Set aside what those will take for which nothing is; all of it, or nothing."""
         new = {i: expected(self.rest[i]) for i in ids if i not in self._reserved}
         if new:
-            self._budget.reserve(sum(new.values(), Usage()))
+            self.budget.reserve(sum(new.values(), Usage()))
             self._reserved |= new
 
     def release(self, ids: Collection[str]) -> None:
         """Give back what was set aside for those, which were not answered."""
         for request_id in ids:
             if request_id in self._reserved:
-                self._budget.settle(self._reserved.pop(request_id), Usage())
+                self.budget.settle(self._reserved.pop(request_id), Usage())
 
     def answered(self, request_id: str, reply: Reply) -> ScoredUnit:
-        self._budget.settle(self._reserved.pop(request_id, Usage()), reply.usage)
+        """What a batch made of a request."""
+        self._settle(request_id, reply.usage)
+        return self.known(request_id, reply)
+
+    def known(self, request_id: str, reply: Reply) -> ScoredUnit:
+        """What came of a request in another way, which the budget knows of already."""
         del self.rest[request_id]
         self._lost.pop(request_id, None)
         self._refused += [why for _, why in reply.unanswered]
@@ -49,10 +54,18 @@ class Asked:
             reply.usage,
         )
 
-    def lost(self, request_id: str, reason: str, *, known: bool = True) -> None:
-        """Note why a request has no answer yet; not `known` where only its batch is known."""
+    def lost(
+        self, request_id: str, reason: str, usage: Usage, *, known: bool = True
+    ) -> ScoredUnit:
+        """Note why a request has no answer yet, and what it took; not `known` where only its
+        batch is known."""
+        self._settle(request_id, usage)
         if known or request_id not in self._lost:
             self._lost[request_id] = reason
+        return ScoredUnit((), usage)
+
+    def _settle(self, request_id: str, usage: Usage) -> None:
+        self.budget.settle(self._reserved.pop(request_id, Usage()), usage)
 
     def check(self, name: str, rounds: int) -> None:
         """Raises: Unanswered: some have no answer."""

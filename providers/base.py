@@ -9,7 +9,7 @@ resumed repeats whole units and measures the same numbers to the last bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol, get_args
 
@@ -160,11 +160,20 @@ class Usage:
         return self.forwarded_tokens + self.cache_read_tokens
 
 
+class Halted(Exception):
+    """Thrown into the generator of `Provider.score` by who stores what it yields: begin
+    nothing more, yield what is under way, and end. A provider that does not know it ends at
+    once, which is right where nothing is under way."""
+
+
 class Budget(Protocol):
     """What may still be spent. Whoever is about to spend asks first."""
 
-    def reserve(self, expected: Usage) -> None:
+    def reserve(self, expected: Usage, *, wait: bool = False) -> None:
         """Set aside what the next step will take at most.
+
+        With `wait`, what others have set aside is waited for where it alone is in the way:
+        they mostly take less. Whoever waits must have set nothing aside himself.
 
         Raises:
             BudgetReached: it would pass a bound. Nothing is set aside.
@@ -175,7 +184,7 @@ class Budget(Protocol):
 
 
 class _Unbounded:
-    def reserve(self, expected: Usage) -> None: ...
+    def reserve(self, expected: Usage, *, wait: bool = False) -> None: ...
 
     def settle(self, expected: Usage, actual: Usage) -> None: ...
 
@@ -189,6 +198,10 @@ class ScoredUnit:
 
     scores: tuple[tuple[int, LabelScores], ...]
     usage: Usage
+
+
+Scoring = Generator[ScoredUnit, None, None]
+"""What `Provider.score` gives: units as each is known, and an end that can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +257,7 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED, /
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED, /) -> Scoring:
         """Yield every request's scores exactly once, or raise `ElicitError`.
 
         Requests that share a prefix should be adjacent where the caller knows them. Where

@@ -9,7 +9,7 @@ ask the same again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,22 +21,31 @@ from elicit.providers.base import (
     Budget,
     Capabilities,
     Identity,
+    LabelScores,
     ModelError,
     Provider,
     ProviderError,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
+    Usage,
 )
-from elicit.providers.batches import BatchEndpoint, BatchState, Lost
+from elicit.providers.batches import BatchEndpoint, BatchState, Incomplete, Lost
 from elicit.providers.chat import excerpt
 from elicit.providers.faults import Fault
-from elicit.providers.hosted import Reply
+from elicit.providers.garbled import spent
+from elicit.providers.hosted import Call, Reply
 from elicit.providers.submission import Job, Patience, Submission
 
 _log = logging.getLogger(__name__)
 
 ROUNDS = 3
 """Batches in which a request is asked before it is given up."""
+READ_AGAIN = (10.0, 60.0)
+"""Seconds before results of which some are missing are read a second and a third time."""
+
+Stored = Callable[[Sequence[ScoreRequest]], Sequence[LabelScores | None]]
+"""What is stored of requests by now."""
 
 
 class BatchedProvider:
@@ -46,6 +55,7 @@ class BatchedProvider:
         patience: its `sleep` waits so many seconds. An interrupt of it leaves all as it is, for
             another process to go on with.
         on_state: told the provider's id of a batch and its state, whenever it was asked.
+        stored: what another process may have stored since the store in front was asked.
 
     Raises:
         ModelError: the model is asked about several items at once, which a batch can't do.
@@ -59,6 +69,7 @@ class BatchedProvider:
         *,
         patience: Patience | None = None,
         on_state: Callable[[str, BatchState], None] = lambda _batch, _state: None,
+        stored: Stored = lambda requests: [None] * len(requests),
     ) -> None:
         if provider.capabilities.items_per_call > 1:
             raise ModelError(
@@ -71,6 +82,8 @@ class BatchedProvider:
         self._identity = provider.identity.digest()
         self._patience = patience or Patience()
         self._on_state = on_state
+        self._stored = stored
+        self._tried: set[tuple[str, ...]] = set()
         self._submission = Submission(
             provider.name, self._identity, endpoint, batches, self._patience
         )
@@ -94,21 +107,12 @@ class BatchedProvider:
     def close(self) -> None:
         self._provider.close()
 
-    def cancel(self) -> list[str]:
-        """Ask the provider to end all recorded batches of the model; their ids. What they
-        answered by then is billed, and read when the same is asked again."""
-        submitted = [b.batch for b in self._batches.open(self._identity) if b.batch]
-        for batch in submitted:
-            self._patience.ask(partial(self._endpoint.cancel, batch), self._classified)
-        return submitted
-
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         """As `Provider.score`; each request is a unit, and one call of its usage.
 
         Raises:
             BudgetReached: before anything is sent that would pass it.
+            ModelError: the labels take more than one call, so that no batch can tell them.
             Unanswered: the model declined prompts, or lost them in each of three batches.
             ProviderError: a batch was refused as a whole, or cancelled.
             KeyboardInterrupt: what was submitted goes on, and is read when asked again.
@@ -130,7 +134,17 @@ class BatchedProvider:
 
     def _round(self, asked: Asked) -> Iterator[ScoredUnit]:
         """Submit what no batch covers, wait for all, and read them; then raise what failed."""
-        jobs, failure = self._submission.jobs(asked)
+        found: dict[str, LabelScores] = {}
+
+        def look(ids: Collection[str]) -> Collection[str]:
+            scores = self._stored([asked.rest[i] for i in ids])
+            found.update((i, s) for i, s in zip(ids, scores, strict=True) if s is not None)
+            return found
+
+        refusal = yield from self._trial(asked)
+        jobs, failure = self._submission.jobs(asked, look, refusal)
+        for request_id, scores in found.items():
+            yield asked.known(request_id, Reply(((0, scores),), Usage(cached=1)))
         failures = [] if failure is None else [failure]
         if failure is not None and jobs:
             _log.warning(
@@ -140,19 +154,71 @@ class BatchedProvider:
         while jobs:
             running = []
             for job in jobs:
-                state = self._state(job)
-                if state.state == "running":
-                    running.append(job)
-                    continue
-                mine = job.row.ids.intersection(asked.rest)
-                if state.state != "failed":
-                    yield from self._read(job, mine, asked)
-                failures += self._end(job, state, mine, asked)
+                try:
+                    state = self._state(job)
+                    if state.state == "running":
+                        running.append(job)
+                        continue
+                    mine = job.row.ids.intersection(asked.rest)
+                    if state.state != "failed":
+                        yield from self._read(job, mine, asked)
+                except ElicitError as error:  # its record stays open; the others are read
+                    failures.append(error)
+                else:
+                    failures += self._end(job, state, mine, asked)
             jobs = running
             if jobs:
                 self._patience.sleep(next(waits))
         if failures:
             raise failures[0]
+
+    def _trial(self, asked: Asked) -> Generator[ScoredUnit, None, ElicitError | None]:
+        """Ask about one request of each label set outside a batch, where only that shows
+        whether a batch can tell it; why nothing may be submitted."""
+        for request_id in self._submission.uncovered(asked.rest):
+            request = asked.rest[request_id]
+            if request.labels in self._tried:
+                continue
+            call, calls, reply = self._endpoint.trial(request), 0, None
+            while call is not None:
+                try:
+                    reply = self._sent(call, asked.budget)
+                except ElicitError as error:
+                    return error
+                calls, call = calls + 1, reply.further
+                if call is not None:
+                    yield ScoredUnit((), reply.usage)
+            if reply is not None:
+                yield asked.known(request_id, reply)
+            if calls > 1:
+                return ModelError(
+                    f"{self.name}: the labels {request.labels} have several tokens, about "
+                    "which the model is asked one by one, and a batch asks once. Nothing was "
+                    "submitted: choose labels of one token each, or run without --batch"
+                )
+            if reply is None or reply.scores:  # else the next may show it
+                self._tried.add(request.labels)
+        return None
+
+    def _sent(self, call: Call, budget: Budget) -> Reply:
+        """A call outside a batch; its usage has that of tries which failed before."""
+        tries: list[Usage] = []
+
+        def attempt() -> Reply:
+            budget.reserve(call.expected, wait=True)
+            tries.append(Usage())
+            try:
+                reply = call.send()
+                tries[-1] = reply.usage
+                return reply
+            except Exception as error:
+                tries[-1] = spent(error)
+                raise
+            finally:
+                budget.settle(call.expected, tries[-1])
+
+        reply = self._patience.ask(attempt, self._endpoint.classify)
+        return replace(reply, usage=sum(tries, Usage()))
 
     def _state(self, job: Job) -> BatchState:
         state = self._patience.ask(partial(self._endpoint.poll, job.batch), self._classified)
@@ -160,8 +226,29 @@ class BatchedProvider:
         return state
 
     def _read(self, job: Job, mine: frozenset[str], asked: Asked) -> Iterator[ScoredUnit]:
-        """What came of those requests in a batch that has ended."""
+        """What came of those requests in a batch that has ended. Its results are read again
+        before any of them is taken for lost; what is lost so may have been billed."""
         left = {i: request for i, request in asked.rest.items() if i in mine}
+        for wait in (*READ_AGAIN, None):
+            try:
+                yield from self._results(job, left, asked)
+            except Incomplete as incomplete:
+                if wait is not None:
+                    _log.warning("%s: %s Reading again in %.0f s.", self.name, incomplete, wait)
+                    self._patience.sleep(wait)
+                    continue
+                for request_id, request in left.items():
+                    yield asked.lost(
+                        request_id,
+                        f"{excerpt(request.prompt)}: {incomplete}",
+                        self._endpoint.expected(request),
+                    )
+            return
+
+    def _results(
+        self, job: Job, left: dict[str, ScoreRequest], asked: Asked
+    ) -> Iterator[ScoredUnit]:
+        """What a batch tells of what is `left`, which is taken from there as it comes."""
         order: list[str] = []
         outcomes: Iterator[Reply | Lost] | None = None
 
@@ -181,7 +268,9 @@ class BatchedProvider:
             if left.pop(request_id, None) is None:
                 _log.warning("%s: batch %s answered twice", self.name, job.batch)
             elif isinstance(outcome, Lost):
-                asked.lost(request_id, outcome.reason)
+                unit = asked.lost(request_id, outcome.reason, outcome.usage)
+                if unit.usage.calls:
+                    yield unit
             else:
                 yield asked.answered(request_id, outcome)
 
@@ -198,7 +287,7 @@ class BatchedProvider:
         why = _WHY.get(state.state, "the batch has ended without a line for it")
         for request_id in left:
             item = excerpt(asked.rest[request_id].prompt)
-            asked.lost(request_id, f"{item}: {why}", known=False)
+            asked.lost(request_id, f"{item}: {why}", Usage(), known=False)
         if state.state == "failed":
             return [ProviderError(f"{self.name}: batch {job.batch} failed: {state.reason}")]
         if state.state == "cancelled" and left:

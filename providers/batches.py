@@ -8,18 +8,25 @@ of what is asked. Nothing depends on the order or the number of requests.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import io
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from elicit.cache.keys import DIGEST_BYTES, context_key, labels_digest, prefix_digest
 from elicit.providers.base import ProviderError, ScoreRequest, Usage
-from elicit.providers.hosted import Reply
+from elicit.providers.hosted import Call, Reply
 from elicit.providers.retry import Fault
 
 
 class Undecided(ProviderError):
     """Whether a batch was made can't be told yet; it is asked again later."""
+
+
+class Incomplete(ProviderError):
+    """Fewer lines of a batch can be read than it has, as its provider counts. They may be
+    there the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,12 @@ class BatchLimits:
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A request without an answer that may get one if asked again: it expired, its server
-    was busy, its line was not readable. `index` is its place among the requests given."""
+    was busy, its answer was of no use. `index` is its place among the requests given."""
 
     index: int
     reason: str
+    usage: Usage = field(default_factory=Usage)
+    """What was billed all the same; what was expected, where its line does not say."""
 
 
 class BatchEndpoint(Protocol):
@@ -64,6 +73,10 @@ class BatchEndpoint(Protocol):
 
     @property
     def limits(self) -> BatchLimits: ...
+
+    def trial(self, request: ScoreRequest) -> Call | None:
+        """The call outside a batch that shows whether a batch, which asks once, can tell such
+        labels: it can't where the call has a further one. None where it surely can."""
 
     def size(self, request: ScoreRequest) -> int:
         """Bytes that a request takes in a batch, its line or separator included."""
@@ -89,13 +102,20 @@ class BatchEndpoint(Protocol):
                 runs would say what it is about.
         """
 
-    def poll(self, batch: str) -> BatchState: ...
+    def poll(self, batch: str) -> BatchState:
+        """How far it is. A batch has not ended as long as it does not name its results."""
 
     def results(self, batch: str, requests: Sequence[ScoreRequest]) -> Iterator[Reply | Lost]:
         """What came of these requests, in any order, each `Reply` about one of them.
 
         The batch may hold more requests; their lines are skipped. A request that has no
-        line is left out. `Reply.unanswered` is for what asking again won't mend.
+        line is left out. `Reply.unanswered` is for what asking again won't mend, and for
+        what a batch can't tell.
+
+        Raises:
+            Incomplete: at the end, if requests have no line that could be read, and the batch
+                has more lines than could.
+            ProviderError: at the end, if another model answered some: the others come first.
         """
 
     def cancel(self, batch: str) -> None:
@@ -103,6 +123,16 @@ class BatchEndpoint(Protocol):
 
     def classify(self, error: Exception) -> Fault | None:
         """See `Wire.classify`."""
+
+
+def json_lines(content: bytes) -> Iterator[Mapping[str, Any] | None]:
+    """The objects in JSON Lines; None for a line that can't be read."""
+    for raw in io.BytesIO(content):
+        try:
+            line = json.loads(raw)
+        except (ValueError, RecursionError):
+            line = None
+        yield line if isinstance(line, Mapping) else None
 
 
 def custom_id(request: ScoreRequest) -> str:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 from elicit.cache.batches import Batches
 from elicit.providers.anthropic import AnthropicWire
 from elicit.providers.anthropic import open_batches as anthropic_batches
-from elicit.providers.base import ModelError, Provider
-from elicit.providers.batched import BatchedProvider
+from elicit.providers.base import (
+    UNBOUNDED,
+    Budget,
+    Capabilities,
+    Identity,
+    LabelScores,
+    ModelError,
+    Provider,
+    ProviderError,
+    ScoreRequest,
+    Scoring,
+)
+from elicit.providers.batched import BatchedProvider, Stored
 from elicit.providers.batches import BatchEndpoint, BatchState
+from elicit.providers.cached import CachedProvider
 from elicit.providers.hosted import HostedProvider
 from elicit.providers.openai import OpenAIWire
 from elicit.providers.openai.batch import open_batches as openai_batches
+from elicit.providers.submission import Patience
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +43,77 @@ def batched(
     Raises:
         ModelError: it has none, or can't be asked so.
     """
+    return BatchedProvider(
+        provider,
+        batch_endpoint(provider),
+        batches,
+        on_state=_told,
+        stored=stored_scores(provider, batches),
+    )
+
+
+def batch_endpoint(provider: Provider) -> BatchEndpoint:
+    """A model's batch endpoint.
+
+    Raises:
+        ModelError: it has none.
+    """
     wire = provider.wire if isinstance(provider, HostedProvider) else None
-    endpoint: BatchEndpoint
     if isinstance(wire, OpenAIWire):
-        endpoint = openai_batches(wire)
-    elif isinstance(wire, AnthropicWire):
-        endpoint = anthropic_batches(wire)
-    else:
-        raise ModelError(f"{provider.name} has no batch endpoint; run it without --batch")
-    return BatchedProvider(provider, endpoint, batches, on_state=_told)
+        return openai_batches(wire)
+    if isinstance(wire, AnthropicWire):
+        return anthropic_batches(wire)
+    raise ModelError(f"{provider.name} has no batch endpoint; run it without --batch")
+
+
+def cancel(provider: Provider, batches: Iterable[str]) -> list[str]:
+    """Ask a model's provider to end those of the batches that run; their ids. What they
+    answered by then is billed, and read when the same is asked again.
+
+    Raises:
+        ModelError: the model has no batch endpoint, or the provider does not know a batch.
+    """
+    endpoint, patience = batch_endpoint(provider), Patience()
+    running = []
+    for batch in batches:
+        state = patience.ask(partial(endpoint.poll, batch), endpoint.classify)
+        if state.state == "running":
+            patience.ask(partial(endpoint.cancel, batch), endpoint.classify)
+            running.append(batch)
+    return running
+
+
+def stored_scores(provider: Provider, batches: Batches) -> Stored:
+    """What the store of those batches holds of a model's scores."""
+    kept = CachedProvider(
+        _Unasked(provider.name, provider.identity, provider.capabilities), batches.store
+    )
+
+    def look(requests: Sequence[ScoreRequest]) -> list[LabelScores | None]:
+        found: list[LabelScores | None] = [None] * len(requests)
+        with suppress(ProviderError):  # of what is not stored, which is nobody's fault
+            for unit in kept.score(requests):
+                for place, scores in unit.scores:
+                    found[place] = scores
+        return found
+
+    return look
+
+
+@dataclass(frozen=True, slots=True)
+class _Unasked:
+    """A model that gives no answer itself."""
+
+    name: str
+    identity: Identity
+    capabilities: Capabilities
+
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:  # noqa: ARG002  it is not asked
+        yield from ()
+
+    def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None: ...
+
+    def close(self) -> None: ...
 
 
 def _told(batch: str, state: BatchState) -> None:

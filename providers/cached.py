@@ -11,8 +11,10 @@ a larger k knows at least as much, so it serves too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
+from elicit.cache.errors import ElicitError
 from elicit.cache.keys import ScoreKey, context_key, prefix_digest
 from elicit.cache.store import ScoreRow, ScoreStore, StoredScore
 from elicit.providers.base import (
@@ -20,6 +22,7 @@ from elicit.providers.base import (
     Budget,
     Capabilities,
     Evidence,
+    Halted,
     Identity,
     LabelScores,
     Prompt,
@@ -27,6 +30,7 @@ from elicit.providers.base import (
     ProviderError,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 
@@ -67,35 +71,62 @@ class CachedProvider:
     def close(self) -> None:
         self._provider.close()
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         keys = self._keys(requests, self._identity)
         stored = self._stored(requests, keys)
         hits = tuple((i, _loaded(s)) for i, s in enumerate(stored) if s is not None)
         if hits:
             yield ScoredUnit(hits, Usage(cached=len(hits)))
-        missing = [i for i, s in enumerate(stored) if s is None]
-        if not missing:
-            return
+        # Equal requests are asked once.
+        places: dict[ScoreKey, list[int]] = {}
+        for i, score in enumerate(stored):
+            if score is None:
+                places.setdefault(keys[i], []).append(i)
+        if places:
+            asked = [requests[equal[0]] for equal in places.values()]
+            yield from self._asked(asked, list(places), list(places.values()), budget)
+
+    def _asked(
+        self,
+        requests: Sequence[ScoreRequest],
+        keys: Sequence[ScoreKey],
+        places: Sequence[Sequence[int]],
+        budget: Budget,
+    ) -> Scoring:
+        """Ask for what is not stored. Each request has a key, and the places of its score."""
         answered = 0
-        for unit in self._provider.score([requests[i] for i in missing], budget):
-            scores = tuple((missing[j], scores) for j, scores in unit.scores)
-            rows = [self._row(keys[i], requests[i], s) for i, s in scores]
-            if self._store.put(rows) < len(rows):
-                # Another process was first with some; what is stored is what counts.
-                kept = self._store.get([row.key for row in rows])
-                scores = tuple(
-                    (i, s if stored is None else _loaded(stored))
-                    for (i, s), stored in zip(scores, kept, strict=True)
-                )
-            answered += len(scores)
-            yield ScoredUnit(scores, unit.usage)
-        if answered != len(missing):
+        with closing(self._provider.score(requests, budget)) as units:
+            for unit in units:
+                try:
+                    kept = self._kept(unit, keys, requests)
+                    answered += len(kept)
+                    scores = tuple((i, s) for j, s in kept for i in places[j])
+                    yield ScoredUnit(scores, unit.usage)
+                except BaseException:
+                    # Whoever asked wants no more, or an interrupt came. What is under way
+                    # will be paid for, so it is kept all the same.
+                    for late in (unit, *_under_way(units)):
+                        self._kept(late, keys, requests)
+                    raise
+        if answered != len(requests):
             raise ProviderError(
-                f"{self.name} answered {answered} of {len(missing)} prompts; nothing was made "
+                f"{self.name} answered {answered} of {len(requests)} prompts; nothing was made "
                 "up for the rest. Run again: what was answered is kept."
             )
+
+    def _kept(
+        self, unit: ScoredUnit, keys: Sequence[ScoreKey], requests: Sequence[ScoreRequest]
+    ) -> list[tuple[int, LabelScores]]:
+        """Commit a unit; its scores as they are stored."""
+        rows = [self._row(keys[i], requests[i], scores) for i, scores in unit.scores]
+        if self._store.put(rows) == len(rows):
+            return list(unit.scores)
+        # Another process was first with some; what is stored is what counts.
+        stored = self._store.get([row.key for row in rows])
+        return [
+            (i, scores if found is None else _loaded(found))
+            for (i, scores), found in zip(unit.scores, stored, strict=True)
+        ]
 
     def _stored(
         self, requests: Sequence[ScoreRequest], keys: Sequence[ScoreKey]
@@ -135,6 +166,15 @@ class CachedProvider:
                 scores.log_probs, scores.evidence, scores.samples, scores.bounded
             ),
         )
+
+
+def _under_way(units: Scoring) -> Iterator[ScoredUnit]:
+    """What a provider has begun and not yielded yet, once nothing more is wanted of it."""
+    try:
+        yield units.throw(Halted())
+        yield from units
+    except (Halted, StopIteration, ElicitError):
+        return  # it knows no such end, has come to it, or had a failure of its own to tell
 
 
 _EVIDENCE: dict[str, Evidence] = {

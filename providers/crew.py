@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -73,7 +73,7 @@ class Crew(Generic[Job, Outcome]):
         self._outcomes: deque[Outcome | BaseException | None] = deque()
         self._arrived = threading.Condition()
 
-    def outcomes(self, threads: int) -> Iterator[Outcome | BaseException]:
+    def outcomes(self, threads: int) -> Generator[Outcome | BaseException, None, None]:
         """What came of each job that was begun, as it comes; an exception is an outcome too.
 
         After the first exception no job is begun. An interrupt counts as one, so that what

@@ -27,6 +27,8 @@ class Fault:
     """The mend."""
     bad_input: bool = False
     """A permanent fault that the user's own input caused: a wrong model, key or setting."""
+    slow: bool = False
+    """No answer came in time: the server may have more to do than it can."""
 
 
 _UNPAID = frozenset(
@@ -62,7 +64,8 @@ _TOO_LARGE = "one request is larger than the endpoint takes: use fewer demonstra
 _BUSY = frozenset({429, 503, 529})
 """Too much for the account or for the server: come back later, and with less at once."""
 
-_PASSING = frozenset({408, 409, 425})
+_PASSING = frozenset({408, 409, 425, 499})
+_SLOW = frozenset({408, 504})
 _NOT_IMPLEMENTED = frozenset({501, 505})
 
 
@@ -93,6 +96,7 @@ def fault_of_status(
         lowered.get("x-request-id") or lowered.get("request-id"),
         hint="" if refusal is None else refusal.hint,
         bad_input=refusal is not None and refusal.bad_input,
+        slow=status in _SLOW,
     )
 
 

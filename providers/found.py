@@ -10,7 +10,7 @@ from elicit.cache.errors import StoreDamaged
 from elicit.cache.findings import Findings
 from elicit.providers.hosted_settings import Scorer
 
-VERSION = 1
+VERSION = 2
 """Raised when the meaning of a field changes; what was found under another is asked anew."""
 
 
@@ -26,7 +26,8 @@ class Found:
     token_ids: bool = False
     """Whether it tells labels by the ids of their tokens."""
     keeps_leading_space: bool = True
-    length_field: str = "max_completion_tokens"
+    reasoning_tokens: int = 0
+    """Room for thinking before a drawn answer, without which there was none."""
     can_skip_thinking: bool = True
     context_tokens: int | None = None
     characters: int = 0

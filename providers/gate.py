@@ -98,8 +98,8 @@ class Gate:
             self.paces[measure].land(flight.sent[i], took, now, windows.get(measure))
         if success:
             self.concurrency.answered()
-        elif fault is not None and fault.kind == "rate_limited":
-            self.rate_limited += 1
+        elif fault is not None and (fault.kind == "rate_limited" or fault.slow):
+            self.rate_limited += fault.kind == "rate_limited"
             self.concurrency.too_much(flight.at, now)
             self._hold = max(self._hold, now + (fault.retry_after or 0.0))
 

@@ -9,7 +9,8 @@ starts nothing new but waits for what is in flight, since that will be paid for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -17,11 +18,13 @@ from elicit.providers.base import (
     UNBOUNDED,
     Budget,
     Capabilities,
+    Halted,
     Identity,
     LabelScores,
     ProviderError,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.providers.crew import Crew, Order
@@ -53,6 +56,9 @@ class Reply:
     usage: Usage
     headers: Mapping[str, str] = field(default_factory=dict)
     unanswered: tuple[tuple[int, str], ...] = ()
+    further: Call | None = None
+    """A request that has to follow before there are scores. It waits for its turn and is put
+    to the budget like any other; the reply to it answers the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,10 @@ class Wire(Protocol):
     def headers(self, error: Exception) -> Mapping[str, str] | None:
         """Of the answer that came with a failure, where one came."""
 
+    def spent(self, error: Exception) -> Usage:
+        """What a failed call took: one call at least, and what was billed for an answer that
+        is of no use."""
+
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
         """See `Provider.count_tokens`."""
 
@@ -117,49 +127,74 @@ class HostedProvider:
     def close(self) -> None:
         self.wire.close()
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         """As `Provider.score`; each call is a unit.
 
         Raises:
             Unanswered: the model declined prompts; all others were answered first.
             BudgetReached, CallFailed, ModelError: what was in flight was answered first.
         """
-        refused: list[str] = []
-        for reply in self._replies(self.wire.calls(requests), budget):
-            refused += [why for _, why in reply.unanswered]
-            yield ScoredUnit(reply.scores, reply.usage)
-        if refused:
-            more = f" and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
-            raise Unanswered(
-                f"{self.name} gave no answer to {len(refused):,} of {len(requests):,} prompts: "
-                f"{'; '.join(refused[:SHOWN])}{more}. What it answered is kept; take those "
-                "items out of the data, or choose another model."
-            )
-
-    def _replies(self, calls: Sequence[Call], budget: Budget) -> Iterator[Reply]:
-        """Replies as they come. What stops it is raised once nothing is in flight."""
+        calls = self.wire.calls(requests)
         lost: list[Usage] = []
         crew: Crew[Call, Reply] = Crew(
             Order(calls, lambda call: call.prefix),
             lambda call, stopped: self._answered(call, budget, stopped, lost),
             self.limiter.wake,
         )
+        refused: list[str] = []
         failure: BaseException | None = None
-        for outcome in crew.outcomes(min(len(calls), self.limiter.max_concurrency)):
-            if isinstance(outcome, Reply):
-                yield outcome
-            elif failure is None or isinstance(failure, Stopped):
-                failure = outcome
+        with closing(crew.outcomes(min(len(calls), self.limiter.max_concurrency))) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, Reply):
+                    refused += [why for _, why in outcome.unanswered]
+                    try:
+                        yield ScoredUnit(outcome.scores, outcome.usage)
+                    except Halted:
+                        crew.stop()
+                        self._waits()
+                elif failure is None or isinstance(failure, Stopped):
+                    failure = outcome
+                    if isinstance(outcome, KeyboardInterrupt):
+                        self._waits()
+        if lost:
+            yield ScoredUnit((), sum(lost, Usage()))
         if failure is not None:
-            yield Reply((), sum(lost, Usage()))
             raise failure
+        if refused:
+            raise Unanswered(_unanswered(self.name, refused, len(requests)))
+
+    def _waits(self) -> None:
+        """Tell that the end is held up, and why."""
+        under_way = self.limiter.snapshot().in_flight
+        if under_way:
+            _log.warning(
+                "%s: stopping; the %d requests under way are paid for, so their answers are "
+                "waited for (Ctrl-C gives them up)",
+                self.name,
+                under_way,
+            )
 
     def _answered(
         self, call: Call, budget: Budget, stopped: Callable[[], bool], lost: list[Usage]
     ) -> Reply:
-        """A call, tried until it is answered. If it never is, `lost` is told what it used."""
+        """A call with all that follows from it. If it is never answered, `lost` is told what
+        it used."""
+        used = Usage()
+        further: Call | None = call
+        while further is not None:
+            try:
+                reply = self._sent(further, budget, stopped, lost)
+            except BaseException:
+                lost.append(used)
+                raise
+            used += reply.usage
+            further = reply.further
+        return replace(reply, usage=used)
+
+    def _sent(
+        self, call: Call, budget: Budget, stopped: Callable[[], bool], lost: list[Usage]
+    ) -> Reply:
+        """One request, tried until it is answered."""
         failed = Usage()
 
         def attempt() -> Reply:
@@ -170,12 +205,18 @@ class HostedProvider:
                 expected.output_tokens,
                 stopped=stopped,
             ) as slot:
-                budget.reserve(expected)
+                budget.reserve(expected, wait=True)
                 try:
+                    if stopped():
+                        raise Stopped("stopped before a request was sent")
                     reply = call.send()
+                except Stopped:
+                    budget.settle(expected, Usage())
+                    raise
                 except Exception as error:
-                    failed += Usage(calls=1)
-                    budget.settle(expected, Usage(calls=1))
+                    spent = self.wire.spent(error)
+                    failed += spent
+                    budget.settle(expected, spent)
                     slot.finished(self.wire.headers(error), self.wire.classify(error))
                     raise
                 budget.settle(expected, reply.usage)
@@ -200,3 +241,12 @@ class HostedProvider:
     def _told(self, fault: Fault, attempt: int, wait: float) -> None:
         level = logging.WARNING if wait >= LONG_WAIT else logging.DEBUG
         _log.log(level, "%s: %s; try %d in %.0f s", self.name, fault.message, attempt + 1, wait)
+
+
+def _unanswered(name: str, refused: Sequence[str], asked: int) -> str:
+    more = f" and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
+    return (
+        f"{name} gave no answer to {len(refused):,} of {asked:,} prompts: "
+        f"{'; '.join(refused[:SHOWN])}{more}. What it answered is kept; take those items "
+        "out of the data, or choose another model."
+    )

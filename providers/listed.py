@@ -53,3 +53,5 @@ def _models(client: httpx2.Client, url: str, budget: Budget) -> dict[str, Mappin
     except (httpx2.HTTPError, Refused, ValueError, TypeError, KeyError) as error:
         _log.debug("%s lists no models: %s", url, error)
         return {}
+    finally:
+        budget.settle(Usage(calls=1), Usage(calls=1))

@@ -34,6 +34,7 @@ class Preset:
     max_logprobs: int | None = None
     max_top_logprobs: int | None = None
     count_in_logprobs: bool = False
+    at_once: int | None = None
     tokenize: str | None = None
     tokenize_field: str | None = None
     logprob_token_ids: bool | None = None

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elicit.cache.batches import Batches
 from elicit.cache.findings import Findings
 from elicit.cache.store import ScoreStore
 from elicit.providers.base import UNBOUNDED, Budget, ModelError, Provider
 from elicit.providers.presets import presets
+
+if TYPE_CHECKING:
+    from elicit.providers.opening import Opening
 
 Factory = Callable[[str], Provider]
 """From what follows the prefix to a provider."""
@@ -93,6 +98,7 @@ def open_model(
     budget: Budget = UNBOUNDED,
     *,
     ask: bool = True,
+    again: bool = False,
 ) -> Provider:
     """The provider of a model name such as `llama-cpp:model.gguf` or `openai:gpt-4.1-mini`.
 
@@ -101,7 +107,8 @@ def open_model(
 
     A hosted model that is opened for the first time is asked a short question, to find out
     how it can be asked; `findings` keeps what came of it, and the budget is asked first.
-    With `ask=False` it is not: such a model is for estimates, not for scores.
+    With `ask=False` it is not: such a model is for estimates, not for scores. With `again`
+    it is asked anew.
 
     Raises:
         ModelError: nobody answers to the name, or its model can't be opened.
@@ -113,7 +120,9 @@ def open_model(
         factory: Factory = point.load()
         return factory(rest)
     if prefix in HOSTED:
-        return _hosted(prefix, rest, findings, budget, ask)
+        with _hosted_packages():
+            from elicit.providers.opening import Opening
+        return _opened(prefix, rest, Opening(findings, budget, ask, again))
     near = difflib.get_close_matches(prefix, [*FACTORIES, *HOSTED], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     known = ", ".join([*FACTORIES, *HOSTED])
@@ -134,13 +143,45 @@ def in_batches(provider: Provider, store: ScoreStore) -> Provider:
     return batched(provider, Batches(store))
 
 
-def _hosted(
-    prefix: str, rest: str, findings: Findings | None, budget: Budget, ask: bool
-) -> Provider:
+def tokens_per_character(name: str, findings: Findings) -> float | None:
+    """What a hosted model's server counted when it was first asked; None where it was never."""
+    if name.partition(":")[0] not in HOSTED:
+        return None
+    with _hosted_packages():
+        from elicit.providers.opening import found_before
+    found = found_before(name, findings)
+    return found.tokens / found.characters if found and found.characters else None
+
+
+def at_once(provider: Provider) -> int:
+    """Requests that a model is sent at once, at most."""
+    if provider.name.partition(":")[0] not in HOSTED:
+        return 1
+    from elicit.providers.hosted import HostedProvider
+
+    return provider.limiter.max_concurrency if isinstance(provider, HostedProvider) else 1
+
+
+def _opened(prefix: str, rest: str, opening: Opening) -> Provider:
+    """A hosted model. Only the SDK that it needs is imported."""
+    with _hosted_packages():
+        if prefix == "anthropic":
+            from elicit.providers.anthropic.opened import open_anthropic
+        else:
+            from elicit.providers.openai.opened import open_compatible, open_openai
+    if prefix == "anthropic":
+        return open_anthropic(rest, opening)
+    if prefix == "openai":
+        return open_openai(rest, opening)
+    return open_compatible(prefix, rest, opening)
+
+
+@contextmanager
+def _hosted_packages() -> Iterator[None]:
+    """Where what hosted models need is imported."""
     try:
-        from elicit.providers.hosted_models import OPENERS, Opening
+        yield
     except ImportError as error:
         raise ModelError(
-            f"{prefix}: hosted models need some packages: pip install 'elicit-lm[hosted]'"
+            f"hosted models need some packages ({error.name}): pip install 'elicit-lm[hosted]'"
         ) from error
-    return OPENERS[prefix](rest, Opening(findings, budget, ask))

@@ -10,7 +10,8 @@ never drawn has a small probability and not none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from elicit.providers.base import (
     Provider,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
 )
 
 PRIOR = 0.5
@@ -84,16 +86,15 @@ class SampledProvider:
     def close(self) -> None:
         self._provider.close()
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         draws = [replace(r, sample=s) for r in requests for s in range(self._n)]
         found: dict[int, list[LabelScores]] = {}
-        for unit in self._provider.score(draws, budget):
-            whole = []
-            for place, draw in unit.scores:
-                index = place // self._n
-                found.setdefault(index, []).append(draw)
-                if len(found[index]) == self._n:
-                    whole.append((index, from_draws(found.pop(index))))
-            yield ScoredUnit(tuple(whole), unit.usage)
+        with closing(self._provider.score(draws, budget)) as units:
+            for unit in units:
+                whole = []
+                for place, draw in unit.scores:
+                    index = place // self._n
+                    found.setdefault(index, []).append(draw)
+                    if len(found[index]) == self._n:
+                        whole.append((index, from_draws(found.pop(index))))
+                yield ScoredUnit(tuple(whole), unit.usage)

@@ -80,16 +80,36 @@ class Submission:
         self._batches = batches
         self._patience = patience
 
-    def jobs(self, asked: Asked) -> tuple[list[Job], ElicitError | None]:
-        """Batches that together cover the rest, and what kept them from covering it all."""
+    def uncovered(self, ids: Collection[str]) -> list[str]:
+        """Those of them that no recorded batch is about."""
+        rows = self._batches.open(self._identity)
+        covered = frozenset[str]().union(*(row.ids for row in rows))
+        return [request_id for request_id in ids if request_id not in covered]
+
+    def jobs(
+        self,
+        asked: Asked,
+        look: Callable[[Collection[str]], Collection[str]],
+        refusal: ElicitError | None = None,
+    ) -> tuple[list[Job], ElicitError | None]:
+        """Batches that together cover the rest, and what kept them from covering it all.
+
+        Args:
+            look: which of the requests that no batch covers are answered by now. It is asked
+                after the records: of two processes, one may store its scores and close the
+                record between the other's first look at the scores and that at the records.
+            refusal: why nothing new may be submitted.
+        """
         with _SUBMITTING:
             while True:
                 last = self._batches.last()
                 jobs = list(self._recorded(asked.rest))
                 covered = frozenset[str]().union(*(job.row.ids for job in jobs))
                 new = [request_id for request_id in asked.rest if request_id not in covered]
-                if not new:
-                    return jobs, None
+                stored = look(new) if new else ()
+                new = [request_id for request_id in new if request_id not in stored]
+                if not new or refusal is not None:
+                    return jobs, refusal if new else None
                 try:
                     asked.reserve(new, self._endpoint.expected)
                     part = self._part(new, asked.rest)

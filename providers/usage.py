@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from elicit.cache.errors import ElicitError, InputError
@@ -13,8 +14,8 @@ from elicit.providers.base import (
     Capabilities,
     Identity,
     Provider,
-    ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 
@@ -45,10 +46,11 @@ class Account:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._taken = Usage()
-        self._lock = threading.Lock()
+        self._spent = Usage()
+        self._aside = Usage()
+        self._settled = threading.Condition()
 
-    def reserve(self, expected: Usage) -> None:
+    def reserve(self, expected: Usage, *, wait: bool = False) -> None:
         limits = self.limits
         if limits.cost_usd is not None and expected.unpriced_calls:
             raise InputError(
@@ -56,26 +58,44 @@ class Account:
                 "ELICIT_PRICES (see the documentation of prices), or bound the run by "
                 "--max-requests or --max-tokens-spent."
             )
-        with self._lock:
-            after = self._taken + expected
-            _check("US dollars", self._taken.cost_usd, after.cost_usd, limits.cost_usd)
-            _check("requests", self._taken.calls, after.calls, limits.calls)
-            _check("tokens", self._taken.spent_tokens, after.spent_tokens, limits.tokens)
-            self._taken = after
+        with self._settled:
+            while True:
+                reached = _reached(self._spent + self._aside, expected, limits)
+                if reached is None:
+                    self._aside += expected
+                    return
+                alone = _reached(self._spent, expected, limits)
+                if alone is not None or not wait:
+                    raise BudgetReached(f"{alone or reached} All that was paid for is kept.")
+                self._settled.wait()
+
+    @property
+    def spent(self) -> Usage:
+        """What was settled so far."""
+        with self._settled:
+            return self._spent
 
     def settle(self, expected: Usage, actual: Usage) -> None:
-        with self._lock:
-            self._taken = self._taken - expected + actual
+        with self._settled:
+            self._aside -= expected
+            self._spent += actual
+            self._settled.notify_all()
 
 
-def _check(what: str, before: float | None, after: float | None, most: float | None) -> None:
-    used, next_step = before or 0, (after or 0) - (before or 0)
-    if most is not None and next_step > 0 and used + next_step > most:
-        form = ".6f" if what == "US dollars" else ","
-        raise BudgetReached(
-            f"budget reached: {used:{form}} of {most:{form}} {what} spent or under way, and "
-            f"the next step takes {next_step:{form}}. All that was paid for is kept."
-        )
+def _reached(spent: Usage, more: Usage, limits: Limits) -> str | None:
+    """Which bound a step would pass, in words; None if none."""
+    for what, form, before, step, most in (
+        ("US dollars", ".6f", spent.cost_usd, more.cost_usd, limits.cost_usd),
+        ("requests", ",", spent.calls, more.calls, limits.calls),
+        ("tokens", ",", spent.spent_tokens, more.spent_tokens, limits.tokens),
+    ):
+        used, next_step = before or 0, step or 0
+        if most is not None and next_step > 0 and used + next_step > most:
+            return (
+                f"budget reached: {used:{form}} of {most:{form}} {what} spent or under way, "
+                f"and the next step takes {next_step:{form}}."
+            )
+    return None
 
 
 class Meter:
@@ -86,12 +106,13 @@ class Meter:
         provider: Provider,
         budget: Budget = UNBOUNDED,
         on_usage: Callable[[Usage], None] = lambda _: None,
+        used: Usage | None = None,
     ) -> None:
-        """`on_usage` is told what was used so far, after each unit."""
+        """`on_usage` is told what was used so far, after each unit, `used` before any."""
         self._provider = provider
         self._budget = budget
         self._on_usage = on_usage
-        self.usage = Usage()
+        self.usage = used or Usage()
 
     @property
     def name(self) -> str:
@@ -111,10 +132,9 @@ class Meter:
     def close(self) -> None:
         self._provider.close()
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget | None = None
-    ) -> Iterator[ScoredUnit]:
-        for unit in self._provider.score(requests, budget or self._budget):
-            self.usage += unit.usage
-            self._on_usage(self.usage)
-            yield unit
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget | None = None) -> Scoring:
+        with closing(self._provider.score(requests, budget or self._budget)) as units:
+            for unit in units:
+                self.usage += unit.usage
+                self._on_usage(self.usage)
+                yield unit

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from email import message_from_bytes
 from typing import Any
 
 import httpx2
-from openai.types import Batch, FileObject
+from openai.types import Batch, Completion, FileObject
 from openai.types.chat import ChatCompletion
 
 LAG = 50.0
@@ -54,6 +55,33 @@ def completion(text: str) -> dict[str, Any]:
     return body
 
 
+def text_completion(top: Mapping[str, float]) -> dict[str, Any]:
+    """A completion's body, with the likeliest tokens after the prompt."""
+    first = next(iter(top))
+    body = {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": 1,
+        "model": "gpt-4.1-nano-2025-04-14",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "length",
+                "text": first,
+                "logprobs": {
+                    "tokens": [first],
+                    "token_logprobs": [top[first]],
+                    "top_logprobs": [dict(top)],
+                    "text_offset": [0],
+                },
+            }
+        ],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21},
+    }
+    Completion.model_validate(body)
+    return body
+
+
 @dataclass
 class Held:
     """A batch that the server holds."""
@@ -75,8 +103,11 @@ class BatchServer:
     ends: Callable[[int], str] = lambda _count: "completed"
     """From the number of a batch, from 0, to the state it ends in."""
     outcome: Callable[[int, str, str], str] = lambda _count, _id, _text: "answered"
-    """From batch, custom id and prompt to `answered`, `twice`, `missing`, `garbled`, or, for a
-    line of the error file, the HTTP status with perhaps a code, or the code alone."""
+    """From batch, custom id and prompt to `answered`, `twice`, `missing`, `garbled`, `useless`
+    (an answer without choices), or, for a line of the error file, the HTTP status with perhaps
+    a code, or the code alone."""
+    complete: Callable[[str], Mapping[str, float]] | None = None
+    """Where it serves completions: from a prompt to the likeliest tokens after it."""
     running: tuple[str, ...] = ("validating", "in_progress")
     """States told before the end, a poll each."""
     now: float = 0.0
@@ -86,11 +117,18 @@ class BatchServer:
     files: dict[str, bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    singly: list[str] = field(default_factory=list)
+    """Prompts asked outside batches."""
+    turn: threading.RLock = field(default_factory=threading.RLock)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def handle(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911  one a call of the API
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
+        with self.turn:
+            return self._handled(request)
+
+    def _handled(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911  one a call of the API
         path = request.url.path.removeprefix("/v1")
         self.calls.append(f"{request.method} {path}")
         match request.method, path.strip("/").split("/"):
@@ -98,6 +136,10 @@ class BatchServer:
                 return self._upload(request)
             case "GET", ["files", name, "content"]:
                 return httpx2.Response(200, content=self.files[name])
+            case "POST", ["completions"] if self.complete is not None:
+                prompt = json.loads(request.content)["prompt"]
+                self.singly.append(prompt)
+                return httpx2.Response(200, json=text_completion(self.complete(prompt)))
             case "POST", ["batches"]:
                 return self._create(json.loads(request.content))
             case "GET", ["batches"]:
@@ -175,8 +217,8 @@ class BatchServer:
                 self.files[name] = "".join(line + "\n" for line in lines).encode()
 
     def _lines(self, count: int, asked: dict[str, Any]) -> tuple[str, list[str]]:
-        assert (asked["method"], asked["url"]) == ("POST", "/v1/chat/completions")
-        request_id, text = asked["custom_id"], asked["body"]["messages"][-1]["content"]
+        assert (asked["method"], asked["url"]) == ("POST", self._url)
+        request_id, text = asked["custom_id"], self._prompt(asked["body"])
         outcome = self.outcome(count, request_id, text)
         line: dict[str, Any] = {"id": "r", "custom_id": request_id, "response": None}
         if outcome[0].isdigit():
@@ -188,10 +230,30 @@ class BatchServer:
             line["error"] = {"code": outcome, "message": "not in time"}
             return "error", [json.dumps(line)]
         self.billed[request_id] += 1
-        line["response"] = {"status_code": 200, "request_id": "r", "body": completion(text)}
+        answer = self._answer(text)
+        if outcome == "useless":
+            answer["choices"] = []
+        line["response"] = {"status_code": 200, "request_id": "r", "body": answer}
         whole = json.dumps({**line, "error": None}, ensure_ascii=False)
-        copies = {"missing": [], "twice": [whole, whole], "garbled": [whole[:-9]]}
+        copies = {
+            "missing": [],
+            "twice": [whole, whole],
+            "garbled": [whole[:-9]],
+        }
         return "output", copies.get(outcome, [whole])
+
+    @property
+    def _url(self) -> str:
+        return "/v1/completions" if self.complete else "/v1/chat/completions"
+
+    def _prompt(self, body: Mapping[str, Any]) -> str:
+        return str(body["prompt"] if self.complete else body["messages"][-1]["content"])
+
+    def _answer(self, text: str) -> dict[str, Any]:
+        return text_completion(self.complete(text)) if self.complete else completion(text)
+
+    def _counted(self, held: Held, kind: str) -> int:
+        return len(self.files[held.files[kind]].splitlines()) if kind in held.files else 0
 
     def _told(self, held: Held, state: str) -> dict[str, Any]:
         told = {
@@ -199,13 +261,17 @@ class BatchServer:
             "object": "batch",
             "completion_window": "24h",
             "created_at": held.created_at,
-            "endpoint": "/v1/chat/completions",
+            "endpoint": self._url,
             "input_file_id": held.input_file,
             "status": state,
             "metadata": dict(held.metadata),
             "output_file_id": held.files.get("output") if state == held.ended else None,
             "error_file_id": held.files.get("error") if state == held.ended else None,
-            "request_counts": {"completed": 0, "failed": 0, "total": 0},
+            "request_counts": {
+                "completed": self._counted(held, "output"),
+                "failed": self._counted(held, "error"),
+                "total": len(self.files[held.input_file].splitlines()),
+            },
             "errors": {"object": "list", "data": self.errors} if state == "failed" else None,
         }
         known = Batch.model_json_schema()["properties"]["status"]["enum"]

@@ -28,11 +28,11 @@ from elicit.cache.batches import Batches
 from elicit.cache.errors import InputError
 from elicit.cache.store import ScoreStore
 from elicit.providers.anthropic import AnthropicBatches, open_batches, open_wire
-from elicit.providers.anthropic.faults import Garbled
 from elicit.providers.base import ModelError, ProviderError, ScoredUnit, ScoreRequest, Usage
 from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchState, Incomplete, Lost, Undecided, custom_id
 from elicit.providers.cached import CachedProvider
+from elicit.providers.garbled import Garbled
 from elicit.providers.hosted import HostedProvider, Reply, Unanswered
 from elicit.providers.limits import Limiter
 from elicit.providers.prices import Price, find_price

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from elicit.cache.findings import Findings
 from elicit.cache.store import ScoreStore
 from elicit.cli.batches import batches
-from elicit.providers import hosted_models
 from elicit.providers.found import Found, remember
 from elicit.providers.hosted_settings import HostedSettings
-from elicit.providers.openai.endpoint import BASE_URL
+from elicit.providers.openai import opened
+from elicit.providers.opening import OPENAI, finding_key
 from elicit.providers.transport import open_client
 
 app = typer.Typer()
@@ -35,11 +35,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     with pytest.raises(Killed):
         world.run(*TEXTS, life=Life("sleep"))
     with ScoreStore(world.path) as store:
-        place = hosted_models.finding_key("openai", BASE_URL, "gpt-4.1-nano", HostedSettings())
+        place = finding_key("openai", OPENAI, "gpt-4.1-nano", HostedSettings())
         remember(Findings(store), place, Found("chat", "gpt-4.1-nano-2025-04-14", top_k=20))
     transport = httpx2.MockTransport(world.server.handle)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody-000000")
-    monkeypatch.setattr(hosted_models, "open_client", partial(open_client, inner=transport))
+    monkeypatch.setattr(opened, "open_client", partial(open_client, inner=transport))
     return world
 
 

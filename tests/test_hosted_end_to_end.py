@@ -26,11 +26,12 @@ from elicit.cache.findings import Findings
 from elicit.cache.store import ScoreStore
 from elicit.cli.tasks import open_task
 from elicit.labelling import resume
-from elicit.providers import hosted_models, submission
+from elicit.providers import submission
 from elicit.providers.base import ModelError, ScoreRequest, Segment
 from elicit.providers.found import Found, remember
 from elicit.providers.hosted_settings import HostedSettings
-from elicit.providers.openai.endpoint import BASE_URL
+from elicit.providers.openai import opened
+from elicit.providers.opening import OPENAI, finding_key
 from elicit.providers.registry import open_model
 from elicit.providers.transport import open_client
 from elicit.providers.usage import BudgetReached, Limits
@@ -115,7 +116,7 @@ def decisions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decisions]:
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, transport: httpx2.MockTransport) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody-000000")
-    monkeypatch.setattr(hosted_models, "open_client", partial(open_client, inner=transport))
+    monkeypatch.setattr(opened, "open_client", partial(open_client, inner=transport))
 
 
 @pytest.mark.parametrize("method", ["icm", "bootstrap"])
@@ -182,7 +183,7 @@ def test_a_batch_that_was_left_alone_is_read_by_who_resumes(
     answer_with(monkeypatch, httpx2.MockTransport(server.handle))
     with ScoreStore(cache) as store:
         settings = HostedSettings(scorer="chat")
-        place = hosted_models.finding_key("openai", BASE_URL, "gpt-4.1-nano", settings)
+        place = finding_key("openai", OPENAI, "gpt-4.1-nano", settings)
         remember(Findings(store), place, Found("chat", SNAPSHOT, top_k=20))
     items = [{"text": f"claim {i}"} for i in range(12)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(i) + "\n" for i in items))

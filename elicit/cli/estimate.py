@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
 from elicit.cache.findings import Findings
@@ -23,11 +25,11 @@ from elicit.cli.options import (
 from elicit.cli.output import out, print_json
 from elicit.cli.tasks import open_task
 from elicit.cli.values import resolved
-from elicit.estimate import Cost, Estimate, facts_of
+from elicit.estimate import Cost, Estimate, Speed, facts_of
 from elicit.estimate import estimate as estimated
-from elicit.labelling import open_store
+from elicit.labelling import check_batch, open_store
 from elicit.providers.billing import FIRST_GUESS
-from elicit.providers.registry import at_once, open_model, tokens_per_character
+from elicit.providers.registry import at_once, in_batches, open_model, tokens_per_character
 
 
 def estimate(
@@ -39,21 +41,33 @@ def estimate(
     limit: Limit = None,
     settings: Set = None,
     batch: Batch = False,
+    latency: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds a request takes, as doctor tells: for the time."),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0, help="Tokens a second that a local model forwards: the same."),
+    ] = None,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
     """Rehearse a run against made-up models and count. The model itself is sent nothing."""
     loaded = open_task(task, limit)
     chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains).settings
+    check_batch(chosen.method, batch=batch)
     with open_store(cache) as store:
         findings = Findings(store)
         with closing(open_model(model, findings, ask=False)) as provider:
+            if batch:
+                in_batches(provider, store)
             ratio = tokens_per_character(model, findings)
             facts = facts_of(
                 provider,
                 batch=batch,
                 concurrency=at_once(provider),
                 tokens_per_character=ratio or FIRST_GUESS,
+                speed=Speed(seconds_per_call=latency, tokens_per_second=speed),
             )
             found = estimated(loaded, chosen, facts)
     if as_json:

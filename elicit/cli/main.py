@@ -15,6 +15,7 @@ from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
 from elicit.cli.baselines import baselines
+from elicit.cli.batches import batches
 from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
 from elicit.cli.options import (
@@ -194,6 +195,7 @@ def evaluate_run(
 app.command()(estimate)
 app.command()(baselines)
 app.command()(doctor)
+app.command()(batches)
 
 
 @app.command()

@@ -2,11 +2,9 @@
 
 from elicit.providers.anthropic.batch import AnthropicBatches, open_batches
 from elicit.providers.anthropic.facts import ModelFacts, model_facts
-from elicit.providers.anthropic.sdk import BASE_URL
 from elicit.providers.anthropic.wire import AnthropicWire, open_wire
 
 __all__ = [
-    "BASE_URL",
     "AnthropicBatches",
     "AnthropicWire",
     "ModelFacts",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from anthropic.types import Message, TextBlock
 
-from elicit.providers.anthropic.body import FIELD
-from elicit.providers.anthropic.faults import Garbled
 from elicit.providers.base import LabelScores, PromptTooLong, ScoreRequest
 from elicit.providers.chat import excerpt
+from elicit.providers.garbled import Garbled
+from elicit.providers.one_label import label_of
 from elicit.providers.sampled import one_draw
 
 
@@ -39,7 +38,7 @@ def drawn(
         raise too_long(request, "its context ended before the answer did")
     if reason not in {"end_turn", "stop_sequence"}:
         raise Garbled(f"the answer stopped for an unknown reason: {reason!r:.40}", headers)
-    label = _label(_text(message, headers))
+    label = label_of(_text(message, headers))
     if label not in request.labels:
         raise Garbled("the answer is not one of the labels", headers)
     return one_draw(request.labels.index(label), len(request.labels))
@@ -77,15 +76,3 @@ def _text(message: Message, headers: Mapping[str, str]) -> str:
         raise Garbled("the answer has no content", headers)
     texts = [block.text for block in message.content if isinstance(block, TextBlock)]
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _label(text: str) -> object:
-    """The value of an object with the one field and nothing else; None for other text."""
-    try:
-        pairs = json.loads(text, object_pairs_hook=tuple)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    match pairs:
-        case ((str(name), str(value)),) if isinstance(pairs, tuple) and name == FIELD:
-            return value
-    return None

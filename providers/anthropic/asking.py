@@ -12,9 +12,10 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 
 from elicit.providers.anthropic.answer import drawn
 from elicit.providers.anthropic.body import body, max_tokens
-from elicit.providers.anthropic.faults import Garbled
-from elicit.providers.base import Prompt, ProviderError, ScoreRequest, Usage
+from elicit.providers.base import ProviderError, ScoreRequest, Usage
 from elicit.providers.billing import TokenRatio, billed
+from elicit.providers.contexts import characters
+from elicit.providers.garbled import Garbled, paid
 from elicit.providers.hosted import Reply
 from elicit.providers.prices import Price
 
@@ -45,8 +46,8 @@ class Served:
         raise ProviderError(
             f"{self._model} was answered by {name:.80}, not by "
             f"{self._revision or self._model}: the two don't mix in one run. Ask the model "
-            f"anew (elicit doctor --model anthropic:{self._model} --again) and start a new "
-            "run; old scores are kept."
+            "anew (elicit doctor --again, with the same --model) and start a new run; old "
+            "scores are kept."
         )
 
 
@@ -88,13 +89,17 @@ class Asking:
         Raises:
             Garbled, PromptTooLong: see `drawn`.
             ProviderError: another model answered.
+            All carry what the answer took, where it says so; see `spent`.
         """
         # The SDK builds what it is sent without checking it, so any of this may be missing.
         if not (isinstance(message, Message) and isinstance(message.model, str)):
             raise Garbled("the reply is no message", headers)
         usage = self._usage(message, headers, batch=batch)
-        self.served.check(message.model)
-        told = drawn(message, request, headers)
+        with paid(usage):
+            if not message.model:
+                raise Garbled("the reply does not name its model", headers)
+            self.served.check(message.model)
+            told = drawn(message, request, headers)
         self.ratio.learn(characters(request.prompt), usage.prompt_tokens)
         if isinstance(told, str):
             return Reply((), usage, headers, ((index, told),))
@@ -128,10 +133,6 @@ class Asking:
         if batch and self.price is not None and self.price.batch is None:
             return None
         return self.price
-
-
-def characters(prompt: Prompt) -> int:
-    return sum(len(segment.text) for segment in prompt)
 
 
 def _count(value: object) -> int | None:

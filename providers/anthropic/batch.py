@@ -23,14 +23,23 @@ from anthropic.types.messages import (
 from anthropic.types.messages.batch_create_params import Request
 
 from elicit.providers.anthropic.answer import says_too_long, too_long
-from elicit.providers.anthropic.asking import characters
 from elicit.providers.anthropic.body import THINKING
-from elicit.providers.anthropic.faults import Garbled, classify, cut
+from elicit.providers.anthropic.faults import classify
 from elicit.providers.anthropic.wire import AnthropicWire, unwritable
-from elicit.providers.base import PromptTooLong, ScoreRequest, Usage
-from elicit.providers.batches import BatchLimits, BatchState, Lost, Undecided, custom_id
+from elicit.providers.base import PromptTooLong, ProviderError, ScoreRequest, Usage
+from elicit.providers.batches import (
+    BatchLimits,
+    BatchState,
+    Incomplete,
+    Lost,
+    Undecided,
+    custom_id,
+    json_lines,
+)
 from elicit.providers.chat import excerpt
+from elicit.providers.contexts import characters
 from elicit.providers.faults import Fault
+from elicit.providers.garbled import Garbled, cut, spent
 from elicit.providers.hosted import Reply
 from elicit.providers.transport import MAX_REPLY_BYTES
 
@@ -67,6 +76,9 @@ class AnthropicBatches:
         """As many requests as have results that the transport takes in one reply."""
         line = RESULT_BYTES + (THINKING * THOUGHT_BYTES if self._asking.thinks else 0)
         return BatchLimits(min(MOST_REQUESTS, MAX_REPLY_BYTES // line), MOST_BYTES)
+
+    def trial(self, request: ScoreRequest) -> None:
+        """See `BatchEndpoint`. A draw is one call."""
 
     def size(self, request: ScoreRequest) -> int:
         return len(json.dumps(self._line(request, ""))) + 2
@@ -119,11 +131,34 @@ class AnthropicBatches:
         return BatchState("expired" if counts.expired else "done", answered, total)
 
     def results(self, batch: str, requests: Sequence[ScoreRequest]) -> Iterator[Reply | Lost]:
+        total = _total(_sound(self._batches.retrieve(batch)))
         places = {custom_id(request): place for place, request in enumerate(requests)}
-        for line in self._batches.results(batch):
-            place = places.get(_line_id(line).partition("-")[0])
-            if place is not None:
-                yield self._outcome(place, requests[place], line)
+        readable = unreadable = 0
+        other_model: ProviderError | None = None
+        # Not by the SDK's decoder, which ends at the first line that can't be read.
+        with closing(self._batches.results(batch)) as results:
+            content = results.http_response.read()
+        for found in json_lines(content):
+            if found is None:
+                unreadable += 1
+                continue
+            readable += 1
+            line = MessageBatchIndividualResponse.construct(**found)
+            place = places.pop(_line_id(line).partition("-")[0], None)
+            if place is None:
+                continue
+            try:
+                outcome = self._outcome(place, requests[place], line)
+            except ProviderError as error:
+                other_model = error
+            else:
+                yield outcome
+        if other_model is not None:
+            raise other_model
+        if places and (unreadable or readable < total):
+            raise Incomplete(
+                f"of the {total:,} results of batch {batch}, {readable:,} can be read."
+            )
 
     def cancel(self, batch: str) -> None:
         self._batches.cancel(batch)
@@ -149,13 +184,16 @@ class AnthropicBatches:
             try:
                 return self._asking.reply(place, request, message, {}, batch=True)
             except Garbled as error:
-                return Lost(place, f"{excerpt(request.prompt)}: {error}")
+                usage = self.expected(request) if error.usage is None else spent(error)
+                return Lost(place, f"{excerpt(request.prompt)}: {error}", usage)
             except PromptTooLong as error:
-                return _unanswered(place, str(error))
+                return Reply((), spent(error), unanswered=((place, str(error)),))
         if isinstance(result, MessageBatchErroredResult):
             return _failed(place, request, getattr(result.error, "error", None))
         kind = str(getattr(result, "type", "lost"))
-        return Lost(place, f"{excerpt(request.prompt)}: {kind:.40} before it was answered")
+        usage = Usage() if kind in {"canceled", "expired"} else self.expected(request)
+        why = f"{excerpt(request.prompt)}: {kind:.40} before it was answered"
+        return Lost(place, why, usage)
 
 
 def _failed(place: int, request: ScoreRequest, error: object) -> Reply | Lost:

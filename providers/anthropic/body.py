@@ -7,7 +7,6 @@ is sent a temperature: the draws are those of its own distribution.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import chain
 
@@ -16,12 +15,7 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 
 from elicit.providers.base import ScoreRequest
 from elicit.providers.chat import messages
-
-FIELD = "label"
-"""The one field of an answer."""
-
-SPARE = 16
-"""Tokens for white space that an answer may have around its JSON."""
+from elicit.providers.one_label import most_tokens, schema
 
 THINKING = 4096
 """Tokens that a model which can't be kept from thinking may take for it."""
@@ -54,7 +48,7 @@ def body(
             _message(turn.role, content)
             for turn, content in zip(turns[opening:], blocks[opening:], strict=True)
         ],
-        "output_config": {"format": {"type": "json_schema", "schema": _schema(request.labels)}},
+        "output_config": {"format": {"type": "json_schema", "schema": schema(request.labels)}},
     }
     if opening:
         made["system"] = blocks[0]
@@ -64,21 +58,10 @@ def body(
 
 
 def max_tokens(labels: Sequence[str], *, thinks: bool = False) -> int:
-    """More than the longest answer can take: no token has less than a character."""
-    longest = max(len(json.dumps({FIELD: label})) for label in labels)
-    return longest + SPARE + (THINKING if thinks else 0)
+    return most_tokens(labels) + (THINKING if thinks else 0)
 
 
 _OFF: ThinkingConfigParam = {"type": "disabled"}
-
-
-def _schema(labels: Sequence[str]) -> dict[str, object]:
-    return {
-        "type": "object",
-        "properties": {FIELD: {"type": "string", "enum": list(labels)}},
-        "required": [FIELD],
-        "additionalProperties": False,
-    }
 
 
 def _block(text: str) -> TextBlockParam:

@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime
 import httpx2
 from anthropic.types import ModelInfo
 
-from elicit.providers.anthropic.faults import Garbled, classify
-from elicit.providers.anthropic.sdk import BASE_URL, sdk_client
+from elicit.providers.anthropic.faults import classify
+from elicit.providers.anthropic.sdk import sdk_client
+from elicit.providers.garbled import Garbled
+from elicit.providers.opening import ANTHROPIC
 from elicit.providers.retry import RetryPolicy, retrying
 
 
@@ -21,17 +23,13 @@ class ModelFacts:
     """The name that was asked about."""
     revision: str
     """The snapshot that the name stands for."""
-    name: str
     context_tokens: int | None
-    output_tokens: int | None
     lifecycle: str
     """`active`, `deprecated`, `retired`, or a word that is new."""
-    deprecated_at: date | None
     retires_at: date | None
     structured_outputs: bool | None
     """Whether it can be held to a set of labels. A model that can't is of no use here."""
     can_skip_thinking: bool | None
-    batches: bool | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -58,7 +56,7 @@ def model_facts(
     client: httpx2.Client,
     model: str,
     *,
-    base_url: str = BASE_URL,
+    base_url: str = ANTHROPIC,
     policy: RetryPolicy | None = None,
 ) -> ModelFacts:
     """Ask about a model. It costs nothing.
@@ -80,15 +78,11 @@ def model_facts(
     return ModelFacts(
         model=model,
         revision=str(getattr(info, "id", "") or model),
-        name=str(getattr(info, "display_name", "") or model),
         context_tokens=_whole(info, "max_input_tokens"),
-        output_tokens=_whole(info, "max_tokens"),
         lifecycle=str(getattr(info, "lifecycle", "") or ""),
-        deprecated_at=_day(info, "deprecated_at"),
         retires_at=_day(info, "retires_at"),
         structured_outputs=_flag(info, "structured_outputs"),
         can_skip_thinking=_flag(info, "thinking", "types", "disabled"),
-        batches=_flag(info, "batch"),
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from dataclasses import replace
 
-import httpx2
 from anthropic import (
     AnthropicError,
     APIConnectionError,
@@ -16,48 +14,37 @@ from anthropic import (
     RetryableError,
 )
 
+from elicit.providers.anthropic.sdk import KEY_VARIABLE
 from elicit.providers.faults import Fault, fault_of_status
-from elicit.providers.transport import refusal
-
-LONGEST = 300
-"""Characters of a server's own words that are told."""
-
-_NEVER_SENT = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
-
-
-class Garbled(Exception):
-    """A reply that is no answer: half a body, no message, JSON that is not a label.
-
-    It is tried again, as the same request may well be answered the next time. It never
-    becomes a score.
-    """
-
-    def __init__(self, message: str, headers: Mapping[str, str]) -> None:
-        super().__init__(message)
-        self.headers = headers
+from elicit.providers.garbled import common_fault, connection_fault, cut, of_an_item
+from elicit.providers.withheld import CODES
 
 
 def classify(error: Exception) -> Fault | None:
     """See `Wire.classify`. None for an exception that neither server nor network caused."""
-    if isinstance(error, Garbled):
-        return Fault("transient", str(error), request_id=error.headers.get("request-id"))
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return Fault("transient", "the server's reply is cut short or damaged: not JSON")
-    if isinstance(error, httpx2.TransportError):
-        return _of_transport(error, "the server")
-    if not isinstance(error, AnthropicError):
-        return None
-    refused = refusal(error)
-    return _of_sdk(error) if refused is None else Fault("permanent", str(refused))
+    fault = common_fault(error)
+    if fault is not None or not isinstance(error, AnthropicError):
+        return fault
+    fault = _of_sdk(error)
+    if fault is not None and fault.status == 401:
+        return replace(fault, hint=f"check the API key in {KEY_VARIABLE}")
+    return None if fault is None else of_an_item(error, fault)
 
 
-def headers_of(error: Exception) -> Mapping[str, str] | None:
-    """Of the answer that came with a failure, where one came; names in lower case."""
-    if isinstance(error, Garbled):
-        return error.headers
-    if isinstance(error, APIStatusError | APIResponseValidationError):
-        return dict(error.response.headers)
-    return None
+def says_withheld(error: APIStatusError) -> bool:
+    """Whether an API error is about what the prompt says. The filter of answers has no code
+    of its own, so the words must do."""
+    words = str(error.api_message or "")
+    return error.status_code == 400 and (
+        error.error_code in CODES or "blocked by content filtering policy" in words
+    )
+
+
+def told(error: APIStatusError) -> str:
+    """The server's words, where it gave any; never a whole page of them, and no key."""
+    if error.api_message:
+        return cut(str(error.api_message))
+    return f"{error.request.url.host} answered with an error and no explanation"
 
 
 def _of_sdk(error: AnthropicError) -> Fault | None:
@@ -66,11 +53,12 @@ def _of_sdk(error: AnthropicError) -> Fault | None:
             error.status_code,
             error.error_code,
             error.type if isinstance(error.type, str) else None,
-            _told(error),
+            told(error),
             dict(error.response.headers),
         )
     if isinstance(error, APIConnectionError):
-        return _of_connection(error)
+        timed_out = isinstance(error, APITimeoutError)
+        return connection_fault(error.request, error.__cause__, timed_out=timed_out)
     if isinstance(error, APIResponseValidationError):
         return Fault(
             "transient",
@@ -81,36 +69,5 @@ def _of_sdk(error: AnthropicError) -> Fault | None:
     if isinstance(error, RetryableError):
         return Fault("transient", cut(str(error)))
     if isinstance(error, CredentialsError):
-        return Fault("permanent", cut(str(error)), hint="set ANTHROPIC_API_KEY", bad_input=True)
+        return Fault("permanent", cut(str(error)), hint=f"set {KEY_VARIABLE}", bad_input=True)
     return Fault("permanent", cut(str(error)))
-
-
-def _of_connection(error: APIConnectionError) -> Fault | None:
-    host = error.request.url.host
-    if isinstance(error, APITimeoutError):
-        return Fault("transient", f"{host} gave no answer in time")
-    cause = error.__cause__
-    # The SDK wraps whatever went wrong while sending: a mistake in a transport stays one.
-    if cause is not None and not isinstance(cause, httpx2.RequestError):
-        return None
-    return _of_transport(cause, host)
-
-
-def _of_transport(cause: httpx2.RequestError | None, host: str) -> Fault:
-    what = f": {type(cause).__name__} {cut(str(cause))}".rstrip() if cause else ""
-    if isinstance(cause, _NEVER_SENT):
-        return Fault("permanent", f"no request could be made to {host}{what}", bad_input=True)
-    return Fault("transient", f"the connection to {host} failed{what}")
-
-
-def _told(error: APIStatusError) -> str:
-    """The server's words, where it gave any; never a whole page of them."""
-    if error.api_message:
-        return cut(str(error.api_message))
-    return f"{error.request.url.host} answered with an error and no explanation"
-
-
-def cut(text: str) -> str:
-    """A server's words as one line of a bounded length."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."

@@ -10,7 +10,8 @@ from anthropic import Anthropic
 from elicit.providers.base import ModelError
 from elicit.providers.transport import PLACEHOLDER
 
-BASE_URL = "https://api.anthropic.com"
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+"""The environment variable that holds the key, to name it in errors."""
 
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx2
 from anthropic import Anthropic, APIStatusError
 
 from elicit.cache.errors import InputError
-from elicit.cache.keys import context_key, labels_digest, prefix_digest
 from elicit.providers.anthropic.answer import says_too_long, too_long
-from elicit.providers.anthropic.asking import Asking, Served, characters
+from elicit.providers.anthropic.asking import Asking, Served
 from elicit.providers.anthropic.body import THINKING
-from elicit.providers.anthropic.faults import Garbled, classify, headers_of
-from elicit.providers.anthropic.sdk import BASE_URL, sdk_client
-from elicit.providers.base import Capabilities, Identity, Prompt, ScoreRequest
+from elicit.providers.anthropic.faults import classify, says_withheld, told
+from elicit.providers.anthropic.sdk import sdk_client
+from elicit.providers.base import Capabilities, Identity, Prompt, ScoreRequest, Usage
 from elicit.providers.chat import excerpt
+from elicit.providers.contexts import characters, context_digest
 from elicit.providers.faults import Fault
+from elicit.providers.garbled import Garbled, headers_of, paid, spent
 from elicit.providers.hosted import Call, Reply
+from elicit.providers.opening import ANTHROPIC
 from elicit.providers.prices import Price
+from elicit.providers.withheld import Withheld, unless_withheld
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +46,7 @@ def open_wire(
     *,
     samples: int = SAMPLES,
     price: Price | None = None,
-    base_url: str = BASE_URL,
+    base_url: str = ANTHROPIC,
     revision: str = "",
     context_tokens: int | None = None,
     can_skip_thinking: bool = True,
@@ -97,14 +101,11 @@ class AnthropicWire:
         for index, request in enumerate(requests):
             if request.prompt[:-1] != context or request.labels != labels:
                 context, labels = request.prompt[:-1], request.labels
-                prefix, shared = _prefix(context, labels), characters(context)
-            made.append(
-                Call(
-                    self.asking.expected(request, shared),
-                    lambda index=index, request=request: self._send(index, request),  # type: ignore[misc]  # mypy infers no type for a lambda's defaults
-                    prefix if context else None,
-                )
-            )
+                prefix, shared = context_digest(context, labels), characters(context)
+            expected = self.asking.expected(request, shared)
+            once = partial(self._send, index, request, expected)
+            sending = partial(unless_withheld, once, [(index, request)])
+            made.append(Call(expected, sending, prefix if context else None))
         return made
 
     def classify(self, error: Exception) -> Fault | None:
@@ -112,6 +113,9 @@ class AnthropicWire:
 
     def headers(self, error: Exception) -> Mapping[str, str] | None:
         return headers_of(error)
+
+    def spent(self, error: Exception) -> Usage:
+        return spent(error)
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
         """By the ratio of tokens to characters, which the server counts on a few prompts."""
@@ -128,22 +132,27 @@ class AnthropicWire:
     def close(self) -> None:
         self.client.close()
 
-    def _send(self, index: int, request: ScoreRequest) -> Reply:
+    def _send(self, index: int, request: ScoreRequest, expected: Usage) -> Reply:
         try:
             raw = self.client.messages.with_raw_response.create(**self.asking.body(request))
         except APIStatusError as error:
-            told = str(error.api_message or "")
-            if says_too_long(error.type, told):
-                raise too_long(request, told) from None
+            words = told(error)
+            if says_too_long(error.type, words):
+                raise too_long(request, words) from None
+            if says_withheld(error):
+                raise Withheld(words, dict(error.response.headers)) from None
+            error.add_note(excerpt(request.prompt))
             raise
         except UnicodeEncodeError:
             raise unwritable(request) from None
         headers = dict(raw.headers)
-        try:
-            message = raw.parse()
-        except ValueError as error:
-            raise Garbled("the reply is cut short or damaged: not JSON", headers) from error
-        return self.asking.reply(index, request, message, headers)
+        # A reply that does not say what it took is billed all the same.
+        with paid(expected):
+            try:
+                message = raw.parse()
+            except ValueError as error:
+                raise Garbled("the reply is cut short or damaged: not JSON", headers) from error
+            return self.asking.reply(index, request, message, headers)
 
     def _count(self, request: ScoreRequest) -> None:
         body: dict[str, Any] = {**self.asking.body(request)}
@@ -168,8 +177,3 @@ def unwritable(request: ScoreRequest) -> InputError:
         f"{excerpt(request.prompt)}: the prompt has half of a surrogate pair in it, which "
         "can't be sent; mend the item or its demonstrations"
     )
-
-
-def _prefix(context: Prompt, labels: tuple[str, ...]) -> bytes:
-    digests = [segment.digest for segment in context]
-    return context_key(b"", labels_digest(labels), prefix_digest(digests))

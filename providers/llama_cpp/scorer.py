@@ -8,7 +8,7 @@ stand right behind it. Hence a unit's numbers depend on its prompts alone, to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import llama_cpp
@@ -23,6 +23,7 @@ from elicit.providers.base import (
     PromptTooLong,
     ScoredUnit,
     ScoreRequest,
+    Scoring,
     Usage,
 )
 from elicit.providers.llama_cpp.batch import (
@@ -88,9 +89,7 @@ class LlamaCppProvider:
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
         return [_length(prompt) for prompt in self._tokeniser.encode(requests)]
 
-    def score(
-        self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED
-    ) -> Iterator[ScoredUnit]:
+    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
         prompts = self._tokeniser.encode(requests)
         for prompt in prompts:
             if _length(prompt) > self._limit:

@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 from openai import APIStatusError, OpenAI
 
 from elicit.cache.errors import InputError
-from elicit.cache.keys import context_key, labels_digest, prefix_digest
 from elicit.providers.base import (
     Prompt,
     PromptTooLong,
@@ -20,9 +19,12 @@ from elicit.providers.base import (
 )
 from elicit.providers.billing import TokenRatio, billed
 from elicit.providers.chat import excerpt
+from elicit.providers.contexts import characters, context_digest
+from elicit.providers.garbled import Garbled, cut, paid
 from elicit.providers.hosted import Call, Reply
 from elicit.providers.openai.endpoint import Endpoint
-from elicit.providers.openai.faults import Garbled, says_too_long, told
+from elicit.providers.openai.faults import message_in, says_too_long, says_withheld, told
+from elicit.providers.withheld import Withheld, unless_withheld
 
 Parsed = TypeVar("Parsed")
 Parsed_co = TypeVar("Parsed_co", covariant=True)
@@ -44,20 +46,31 @@ class Asking:
     ratio: TokenRatio = field(default_factory=TokenRatio)
 
     def fetch(
-        self, send: Callable[[], Raw[Parsed]], kind: type[Parsed], *asked: ScoreRequest
+        self,
+        send: Callable[[], Raw[Parsed]],
+        kind: type[Parsed],
+        expected: Usage,
+        *asked: ScoreRequest,
     ) -> tuple[Parsed, Mapping[str, str]]:
-        """Send once. The reply is parsed but not checked, as the SDK builds what it is sent.
+        """Send once. Of the reply it is known what it is and which model gave it, not what is
+        in it, as the SDK builds what it is sent without checking it.
 
         Raises:
             PromptTooLong: the prompt does not fit the model's context; names the item.
             InputError: the prompt can't be written in UTF-8.
-            Garbled: the reply is not what was asked for at all.
+            Withheld: the server's content policy turns it away.
+            Garbled: the reply is not what was asked for at all. It is billed like any other,
+                so `expected` is what it is taken to have cost.
+            ProviderError: another model answered.
         """
         try:
             raw = send()
         except APIStatusError as error:
             if says_too_long(error):
                 raise _too_long(asked, told(error)) from None
+            if says_withheld(error):
+                raise Withheld(told(error), dict(error.response.headers)) from None
+            error.add_note(_named(asked))
             raise
         except UnicodeEncodeError:
             raise InputError(
@@ -65,30 +78,38 @@ class Asking:
                 "be sent; mend the item or its demonstrations"
             ) from None
         headers = dict(raw.headers)
-        try:
-            reply = raw.parse()
-        except (ValueError, RecursionError) as error:
-            raise Garbled(
-                "the reply is cut short or damaged: not JSON", headers, _ADDRESS
-            ) from error
-        if not isinstance(reply, kind):
-            raise Garbled(f"the reply is no {kind.__name__}", headers, _ADDRESS)
+        with paid(expected):
+            try:
+                reply = raw.parse()
+            except (ValueError, RecursionError) as error:
+                raise Garbled(
+                    "the reply is cut short or damaged: not JSON", headers, _ADDRESS
+                ) from error
+            if not isinstance(reply, kind):
+                raise Garbled(f"the reply is no {kind.__name__}", headers, _ADDRESS)
+            failure = getattr(reply, "error", None)
+            if failure is not None:
+                words = cut(message_in(failure) or str(failure))
+                raise Garbled(f"the reply is an error: {words}", headers)
         return reply, headers
 
-    def check_model(self, name: object) -> None:
+    def check_model(self, name: object, headers: Mapping[str, str]) -> None:
         """Hold the server to the snapshot that the identity names, where it names one.
 
         Raises:
+            Garbled: the reply does not say which model gave it.
             ProviderError: another model answered. Trying again would mix the two.
         """
         endpoint = self.endpoint
-        if endpoint.revision and name != endpoint.revision:
-            raise ProviderError(
-                f"{endpoint.model} was answered by {name!s:.80}, not by "
-                f"{endpoint.revision}: the two don't mix in one run. Ask the model anew "
-                "(elicit doctor --again, with the same --model) and start a new run; old "
-                "scores are kept."
-            )
+        if not endpoint.revision or name == endpoint.revision:
+            return
+        if not isinstance(name, str) or not name:
+            raise Garbled("the reply does not name its model", headers)
+        raise ProviderError(
+            f"{endpoint.model} was answered by {name:.80}, not by {endpoint.revision}: the two "
+            "don't mix in one run. Ask the model anew (elicit doctor --again, with the same "
+            "--model) and start a new run; old scores are kept."
+        )
 
     def expected(
         self, shared: int, own: int, output_tokens: int, *, requests: int = 1, calls: int = 1
@@ -147,11 +168,10 @@ def one_call_each(
     asking: Asking,
     requests: Sequence[ScoreRequest],
     output_tokens: Callable[[tuple[str, ...]], int],
-    send: Callable[[], Send],
+    send: Send,
     calls: Callable[[tuple[str, ...]], int] = lambda _labels: 1,
 ) -> list[Call]:
-    """A call for each request. `send` makes what sends one, with a memory of its own that
-    lasts over all tries of the call."""
+    """A call for each request."""
     made: list[Call] = []
     context: Prompt | None = None
     labels: tuple[str, ...] | None = None
@@ -167,24 +187,15 @@ def one_call_each(
             calls=calls(request.labels),
         )
         keep = asking.endpoint.keeps_prefix and bool(context)
-        sending = partial(send(), index, request, expected)
+        once = partial(send, index, request, expected)
+        sending = partial(unless_withheld, once, [(index, request)])
         made.append(Call(expected, sending, prefix if keep else None))
     return made
-
-
-def context_digest(context: Prompt, labels: tuple[str, ...]) -> bytes:
-    """Names what stands before an item and the labels asked for: equal only for equal ones."""
-    digests = [segment.digest for segment in context]
-    return context_key(b"", labels_digest(labels), prefix_digest(digests))
 
 
 def cache_key(context: Prompt, labels: tuple[str, ...]) -> str:
     """OpenAI's `prompt_cache_key`, of at most 64 characters."""
     return context_digest(context, labels).hex()[:64]
-
-
-def characters(prompt: Prompt) -> int:
-    return sum(len(segment.text) for segment in prompt)
 
 
 _ADDRESS = "check the endpoint's address, which mostly ends in /v1; or try again later"
@@ -193,7 +204,7 @@ _ADDRESS = "check the endpoint's address, which mostly ends in /v1; or try again
 def _too_long(asked: Sequence[ScoreRequest], why: str) -> PromptTooLong:
     fewer = "fewer demonstrations, or take the item out of the data"
     if len(asked) > 1:
-        fewer = "fewer demonstrations, or fewer items per call"
+        fewer = "fewer demonstrations, or ask about one item a call (?scorer=chat)"
     return PromptTooLong(
         f"{_named(asked)}: the prompt does not fit the model's context: {why.rstrip('.')}. "
         f"Use {fewer}."

@@ -7,7 +7,6 @@ itself after 30 days, so it is not looked for.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +15,25 @@ from typing import Any, Literal
 import httpx2
 from openai.types import Batch
 
-from elicit.providers.base import ModelError, PromptTooLong, ScoreRequest, Usage
-from elicit.providers.batches import BatchLimits, BatchState, Lost, custom_id
+from elicit.cache.errors import InputError
+from elicit.providers.base import (
+    ModelError,
+    ProviderError,
+    ScoreRequest,
+    Usage,
+)
+from elicit.providers.batches import (
+    BatchLimits,
+    BatchState,
+    Incomplete,
+    Lost,
+    custom_id,
+    json_lines,
+)
 from elicit.providers.chat import excerpt
 from elicit.providers.faults import Fault
-from elicit.providers.hosted import Reply
+from elicit.providers.garbled import Garbled, spent
+from elicit.providers.hosted import Call, Reply
 from elicit.providers.openai.chat import most_tokens
 from elicit.providers.openai.replay import Replay
 from elicit.providers.openai.wire import OpenAIWire
@@ -81,6 +94,11 @@ class OpenAIBatches:
     def _url(self) -> Literal["/v1/chat/completions", "/v1/completions"]:
         return "/v1/completions" if self._scorer == "completions" else "/v1/chat/completions"
 
+    def trial(self, request: ScoreRequest) -> Call | None:
+        """See `BatchEndpoint`. By completions a label may take a call for each of its tokens,
+        and nothing but an answer tells a model's tokens."""
+        return self._wire.calls([request])[0] if self._scorer == "completions" else None
+
     def size(self, request: ScoreRequest) -> int:
         """As in `BatchEndpoint`; where its results are a larger part of what one reply may
         have than it is of a batch's file, that part."""
@@ -112,9 +130,9 @@ class OpenAIBatches:
         return None
 
     def poll(self, batch: str) -> BatchState:
-        found = self._sdk.batches.retrieve(batch)
+        found = self._found(batch)
         counts = found.request_counts
-        answered, total = (counts.completed + counts.failed, counts.total) if counts else (0, 0)
+        answered, total = _counted(found), (counts.total if counts else 0)
         # Of the states, new ones included, all but these four are of a batch that goes on.
         match found.status:
             case "completed":
@@ -127,14 +145,51 @@ class OpenAIBatches:
                 return BatchState("running", answered, total)
 
     def results(self, batch: str, requests: Sequence[ScoreRequest]) -> Iterator[Reply | Lost]:
-        found = self._sdk.batches.retrieve(batch)
+        found = self._found(batch)
         places = {custom_id(request): place for place, request in enumerate(requests)}
+        readable = unreadable = 0
+        other_model: ProviderError | None = None
+        for line in self._file_lines(found):
+            if line is None:
+                unreadable += 1
+                continue
+            readable += 1
+            place = places.pop(str(line.get("custom_id")), None)
+            if place is None:
+                continue
+            try:
+                outcome = self._outcome(place, requests[place], line)
+            except ProviderError as error:
+                other_model = error
+            else:
+                yield outcome
+        if other_model is not None:
+            raise other_model
+        if places and (unreadable or readable < _counted(found)):
+            raise Incomplete(
+                f"of the {max(_counted(found), readable + unreadable):,} results of batch "
+                f"{batch}, {readable:,} can be read."
+            )
+
+    def _file_lines(self, found: Batch) -> Iterator[Mapping[str, Any] | None]:
         for file in (found.output_file_id, found.error_file_id):
             if file is not None:
-                for line in _lines(self._sdk.files.content(file).content):
-                    place = places.pop(str(line.get("custom_id")), None)
-                    if place is not None:
-                        yield self._outcome(place, requests[place], line)
+                yield from json_lines(self._sdk.files.content(file).content)
+
+    def _found(self, batch: str) -> Batch:
+        """A batch; not one that is said to be completed and does not name its answers yet,
+        which were paid for. One without answers has errors, so it names at least those."""
+        found = self._sdk.batches.retrieve(batch)
+        counts = found.request_counts
+        answers = counts.completed if counts else 0
+        named = found.output_file_id or (found.error_file_id and not answers)
+        if found.status == "completed" and not named:
+            raise Garbled(
+                f"batch {batch} is completed with {answers:,} answers, and does not say where "
+                "they are",
+                hint="they are kept for 30 days, and read when the same is asked again",
+            )
+        return found
 
     def cancel(self, batch: str) -> None:
         self._sdk.batches.cancel(batch)
@@ -165,25 +220,30 @@ class OpenAIBatches:
             return Lost(place, f"{excerpt(request.prompt)}: {_told(error)}")
         status = response.get("status_code") if isinstance(response, Mapping) else None
         if isinstance(response, Mapping) and isinstance(status, int):
-            answer = httpx2.Response(status, json=response.get("body"))
-            return self._answered(place, request, answer)
-        return Lost(place, f"{excerpt(request.prompt)}: its line holds no answer")
+            # Not `json=`: what JSON lacks, such as NaN, is for who reads the answer.
+            body = json.dumps(response.get("body")).encode()
+            return self._answered(place, request, httpx2.Response(status, content=body))
+        why = f"{excerpt(request.prompt)}: its line holds no answer"
+        return Lost(place, why, self.expected(request))
 
     def _answered(
         self, place: int, request: ScoreRequest, answer: httpx2.Response
     ) -> Reply | Lost:
+        def named(why: str) -> str:
+            item = excerpt(request.prompt)
+            return why if why.startswith(item) else f"{item}: {why}"
+
         try:
             reply = self._replay.reply(request, answer)
-        except PromptTooLong as error:
-            return Reply((), Usage(), unanswered=((place, str(error)),))
+        except InputError as error:
+            return Reply((), spent(error), unanswered=((place, named(str(error))),))
         except Exception as error:
             fault = self.classify(error)
             if fault is None:
                 raise
-            why = f"{excerpt(request.prompt)}: {fault.message}"
             if fault.bad_input:
-                return Reply((), Usage(), unanswered=((place, why),))
-            return Lost(place, why)
+                return Reply((), spent(error), unanswered=((place, named(fault.message)),))
+            return Lost(place, named(fault.message), spent(error))
         return replace(
             reply,
             scores=tuple((place, scores) for _, scores in reply.scores),
@@ -191,15 +251,10 @@ class OpenAIBatches:
         )
 
 
-def _lines(content: bytes) -> Iterator[Mapping[str, Any]]:
-    """The lines that can be read; a request whose line can't has none."""
-    for raw in io.BytesIO(content):
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(line, Mapping):
-            yield line
+def _counted(batch: Batch) -> int:
+    """Requests that have a line, as the server counts."""
+    counts = batch.request_counts
+    return counts.completed + counts.failed if counts else 0
 
 
 def _told(error: Mapping[str, Any]) -> str:

@@ -6,8 +6,11 @@ that way; a label that begins otherwise has the probability of its beginning for
 An answer may begin with a space, so both spellings count.
 
 `temperature` and `top_p` are 1: whether a server reports log-probabilities from before or
-after it applies them, those of the model come back. So the answer itself is a draw, and
-where labels have several tokens it decides which of them has a number, but no number.
+after it applies them, those of the model come back. So the answer itself is a draw. Where
+labels have several tokens it decides which of them have numbers, and how tight the bounds of
+the others are; but every number and every bound is true whatever was drawn, and no bound of
+a score is above its best number (`label_scores`), so the label that wins does not depend on
+the draw. A request whose draw leaves the winner open has no score.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ from openai.types.chat import (
 
 from elicit.providers.base import Prompt, ScoreRequest, Usage
 from elicit.providers.chat import Message, messages
+from elicit.providers.contexts import characters
+from elicit.providers.garbled import paid
 from elicit.providers.hosted import Call, Reply
 from elicit.providers.openai.answers import alternatives, declined, only_choice, scored
-from elicit.providers.openai.asking import Asking, Send, cache_key, characters, one_call_each
+from elicit.providers.openai.asking import Asking, cache_key, one_call_each
 from elicit.providers.openai.labels import Position, label_scores
 from elicit.providers.openai.told import reading
 
@@ -40,10 +45,7 @@ class Chat:
     asking: Asking
 
     def calls(self, requests: Sequence[ScoreRequest]) -> list[Call]:
-        return one_call_each(self.asking, requests, most_tokens, self._sender)
-
-    def _sender(self) -> Send:
-        return self._send
+        return one_call_each(self.asking, requests, most_tokens, self._send)
 
     def _send(self, index: int, request: ScoreRequest, expected: Usage) -> Reply:
         sdk, endpoint = self.asking.sdk, self.asking.endpoint
@@ -65,18 +67,21 @@ class Chat:
                 },
             ),
             ChatCompletion,
+            expected,
             request,
         )
-        self.asking.check_model(reply.model)
         usage = self.asking.used(reply.usage, characters(request.prompt), expected)
-        choice = only_choice(reply, headers)
-        why = declined(choice, request)
-        if why is not None:
-            return Reply((), usage, headers, ((index, why),))
-        text = getattr(getattr(choice, "message", None), "content", None)
+        with paid(usage):
+            self.asking.check_model(reply.model, headers)
+            choice = only_choice(reply, headers)
+            why = declined(choice, request)
+            if why is not None:
+                return Reply((), usage, headers, ((index, why),))
+            text = getattr(getattr(choice, "message", None), "content", None)
+            made = alternatives(choice, text, request, how, headers)
         told: dict[bytes, Position] = {}
         done = b""
-        for drawn, position in alternatives(choice, text, request, how, headers):
+        for drawn, position in made:
             told.setdefault(done, position)
             done += drawn
         return scored(

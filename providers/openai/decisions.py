@@ -33,9 +33,11 @@ from pydantic import ValidationError
 
 from elicit.providers.base import LabelScores, ModelError, Prompt, ScoreRequest, Usage
 from elicit.providers.chat import Message, excerpt, messages
+from elicit.providers.contexts import characters, context_digest
+from elicit.providers.garbled import Garbled, paid
 from elicit.providers.hosted import Call, Reply
-from elicit.providers.openai.asking import Asking, cache_key, characters, context_digest
-from elicit.providers.openai.faults import Garbled
+from elicit.providers.openai.asking import Asking, cache_key
+from elicit.providers.withheld import unless_withheld
 
 FEWEST_LABELS, MOST_LABELS = 2, 255
 OFF_ONE = 0.02
@@ -70,7 +72,7 @@ class Decisions:
         if not FEWEST_LABELS <= len(first.labels) <= MOST_LABELS:
             raise ModelError(
                 f"the decisions endpoint takes {FEWEST_LABELS} to {MOST_LABELS} labels, not "
-                f"{len(first.labels)}; ask the model another way"
+                f"{len(first.labels)}; ask the model by another ?scorer="
             )
         if not first.prompt[:-1]:
             raise ModelError(
@@ -82,7 +84,8 @@ class Decisions:
         expected = self.asking.expected(shared, own, len(batch), requests=len(batch))
         context = context_digest(first.prompt[:-1], first.labels)
         keep = self.asking.endpoint.keeps_prefix
-        sending = partial(self._send, batch, shared + own, expected)
+        once = partial(self._send, batch, shared + own, expected)
+        sending = partial(unless_withheld, once, batch)
         return Call(expected, sending, context if keep else None)
 
     def _send(self, batch: Batch, length: int, expected: Usage) -> Reply:
@@ -98,9 +101,9 @@ class Decisions:
                 extra_body=dict(endpoint.extra),
             ),
             Decision,
+            expected,
             *(request for _, request in batch),
         )
-        self.asking.check_model(reply.model)
         usage = self.asking.used(
             reply.usage,
             length,
@@ -109,7 +112,9 @@ class Decisions:
             reading="input_tokens",
             writing="output_tokens",
         )
-        return _reply(batch, _checked(reply, len(batch), headers), usage, headers)
+        with paid(usage):
+            self.asking.check_model(reply.model, headers)
+            return _reply(batch, _checked(reply, len(batch), headers), usage, headers)
 
 
 def context_input(prompt: Prompt) -> list[InputUnionMember1]:

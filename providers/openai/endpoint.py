@@ -13,12 +13,12 @@ from openai import OpenAI
 
 from elicit.cache.errors import InputError
 from elicit.providers.base import Identity, ModelError
-from elicit.providers.hosted_settings import Scorer
+from elicit.providers.hosted_settings import MOST_REASONING, Scorer
 from elicit.providers.openai.token_ids import TokenLookup
+from elicit.providers.opening import OPENAI
 from elicit.providers.prices import Price
 from elicit.providers.transport import PLACEHOLDER
 
-BASE_URL = "https://api.openai.com/v1"
 MOST_QUESTIONS = 400
 """Questions that one call of the decisions endpoint may ask."""
 
@@ -36,7 +36,7 @@ class Endpoint:
     provider: str
     """As in a model's name (`openai`, `vllm`), for its identity and its price."""
     model: str
-    base_url: str = BASE_URL
+    base_url: str = OPENAI
     key_variable: str | None = None
     """The environment variable that holds the key, to name it in errors."""
     revision: str = ""
@@ -79,7 +79,7 @@ class Endpoint:
             "chat_k": (self.chat_k, 0, 10_000),
             "items_per_call": (self.items_per_call, 1, MOST_QUESTIONS),
             "samples": (self.samples, 1, 10_000),
-            "reasoning_tokens": (self.reasoning_tokens, 0, 1_000_000),
+            "reasoning_tokens": (self.reasoning_tokens, 0, MOST_REASONING),
         }
         for name, (value, least, most) in bounds.items():
             if not least <= value <= most:
@@ -129,6 +129,6 @@ def sdk_client(endpoint: Endpoint, client: httpx2.Client) -> OpenAI:
         max_retries=0,
         http_client=client,
     )
-    if endpoint.base_url != BASE_URL:
+    if endpoint.base_url != OPENAI:
         sdk.organization = sdk.project = None
     return sdk

@@ -80,10 +80,27 @@ class Untold:
     """Probability that all labels have together, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A label without a number might be likelier than the one that is surely likely: a score
+    would let what is not known outvote what is."""
+
+    label: int
+    at_most: float
+    """Probability that it may have, no less than `best`."""
+    best: float
+    """The most that any label is known to have at least."""
+    begins: bytes | None
+    """A told token that the label may begin with; None where it is just not told."""
+
+
 def label_scores(
     labels: Sequence[Sequence[bytes]], told: Told, *, loose: bool = False
-) -> LabelScores | Untold:
+) -> LabelScores | Untold | Unclear:
     """Scores of labels, each given by the spellings that count as it.
+
+    Where there is a score, the label with the largest value is the likeliest one (within
+    `TOLERANCE`), whatever the truth behind the bounds of others is.
 
     Args:
         labels: for each label its spellings in UTF-8, which differ from one another.
@@ -91,38 +108,65 @@ def label_scores(
         loose: tokens lack the space that they may have begun with (and `told` is keyed by
             such tokens), so a label's spaces are passed over.
     """
-    values: list[float] = []
-    bounded: list[int] = []
-    known = False
-    for index, spellings in enumerate(labels):
-        low, high = _span_of_label(spellings, told, loose)
-        known = known or low > _NEVER
-        if high - low <= TOLERANCE:
-            values.append(low)
-        else:
-            values.append(high)
-            bounded.append(index)
-    if not known:
+    spans = [_span_of_label(spellings, told, loose) for spellings in labels]
+    bounded = tuple(i for i, span in enumerate(spans) if _width(span) > TOLERANCE)
+    values = tuple(high if i in bounded else low for i, (low, high) in enumerate(spans))
+    best = max(low for low, _ in spans)
+    if best == _NEVER:
         return Untold(min(1.0, math.fsum(map(math.exp, values))))
-    return LabelScores(tuple(values), "top_k", tuple(bounded))
+    winner = max(_may_win(spans), key=lambda index: values[index], default=None)
+    if winner is not None:
+        begins = _begins(labels[winner], told, loose)
+        return Unclear(winner, math.exp(values[winner]), math.exp(best), begins)
+    return LabelScores(values, "top_k", bounded)
+
+
+def _may_win(spans: Sequence[tuple[float, float]]) -> set[int]:
+    """Labels without a number that may be likelier than the one of which most is known; none
+    where nothing is known of any."""
+    first = max(range(len(spans)), key=lambda index: spans[index][0])
+    best = spans[first][0]
+    if best == _NEVER:
+        return set()
+    return {
+        index
+        for index, span in enumerate(spans)
+        if index != first and _width(span) > TOLERANCE and span[1] >= best
+    }
+
+
+def _begins(spellings: Sequence[bytes], told: Told, loose: bool) -> bytes | None:
+    """The likeliest token that may begin one of the spellings."""
+    beginnings = [
+        token
+        for token in told[b""].tokens
+        for spelling in spellings
+        if token.begins(spelling.lstrip(b" ") if loose else spelling)
+    ]
+    likeliest = max(beginnings, key=lambda token: token.log_prob, default=None)
+    return None if likeliest is None else likeliest.text
 
 
 def worth_asking(labels: Sequence[Sequence[bytes]], told: Told) -> bytes | None:
     """The beginning of an answer after which the next tokens would tell the labels better.
 
     It must be able to make a number of a bound, beside which what untold tokens may have is
-    nothing; or to tell labels apart that begin alike. The likeliest comes first; None where
-    there is none.
+    nothing; to tell labels apart that begin alike; or to lower a bound that may outvote a
+    number. The likeliest comes first; None where there is none.
     """
+    spans = [_span_of_label(spellings, told, loose=False) for spellings in labels]
+    winners = _may_win(spans)
     likely: dict[bytes, float] = {}
     wanting: Counter[bytes] = Counter()
-    for spellings in labels:
-        if _width(_span_of_label(spellings, told, loose=False)) <= TOLERANCE:
+    for index, spellings in enumerate(labels):
+        if _width(spans[index]) <= TOLERANCE:
             continue
         ends = {e.text: e for spelling in spellings for e in _open_ends(spelling, told)}
         likely |= {text: end.log_prob for text, end in ends.items()}
         wanting.update(ends.keys())
-        wanting.update(text for text, end in ends.items() if end.may_be_number)
+        wanting.update(
+            text for text, end in ends.items() if end.may_be_number or index in winners
+        )
     worth = [text for text, reasons in wanting.items() if reasons > 1]
     return max(worth, key=lambda text: (likely[text], text)) if worth else None
 

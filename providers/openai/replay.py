@@ -13,6 +13,7 @@ from dataclasses import replace
 import httpx2
 
 from elicit.providers.base import ModelError, ScoreRequest, Usage
+from elicit.providers.garbled import paid
 from elicit.providers.hosted import Reply
 from elicit.providers.hosted_settings import Scorer
 from elicit.providers.openai.wire import OpenAIWire, open_wire
@@ -57,18 +58,17 @@ class Replay:
 
         Raises:
             ModelError: it would ask a second time, which a batch can't.
-            And whatever the call would raise, for `classify`.
+            And whatever the call would raise, for `classify`; all for `spent`.
         """
         with self._turn:
-            try:
-                return self._sent(request, answer)
-            except Exception:
-                if len(self._asked) < 2:
-                    raise
+            reply = self._sent(request, answer)
+        if reply.further is None:
+            return reply
+        with paid(reply.usage):
             raise ModelError(
                 f"the labels {request.labels} have several tokens, about which the model is "
                 "asked one by one, and a batch asks once: choose labels of one token each, or "
-                "run without batches"
+                "run without --batch"
             )
 
     def _sent(self, request: ScoreRequest, answer: httpx2.Response) -> Reply:
@@ -79,7 +79,7 @@ class Replay:
 
     def _handle(self, request: httpx2.Request) -> httpx2.Response:
         self._asked.append(request.read())
-        return self._answer if len(self._asked) == 1 else httpx2.Response(503)
+        return self._answer
 
 
 def batch_price(price: Price | None) -> Price | None:

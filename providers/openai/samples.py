@@ -7,7 +7,6 @@ models take none: the draws are those of the model as it is served.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,18 +15,14 @@ from openai.types.shared_params import ResponseFormatJSONSchema
 
 from elicit.providers.base import LabelScores, ScoreRequest, Usage
 from elicit.providers.chat import excerpt
+from elicit.providers.contexts import characters
+from elicit.providers.garbled import Garbled, paid
 from elicit.providers.hosted import Call, Reply
+from elicit.providers.one_label import FIELD, label_of, most_tokens, schema
 from elicit.providers.openai.answers import declined, only_choice
-from elicit.providers.openai.asking import Asking, Send, characters, one_call_each
+from elicit.providers.openai.asking import Asking, one_call_each
 from elicit.providers.openai.chat import cache_fields, chat_messages
-from elicit.providers.openai.faults import Garbled
 from elicit.providers.sampled import one_draw
-
-FIELD = "label"
-"""The one field of an answer."""
-
-SPARE = 16
-"""Tokens for white space that an answer may have around its JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +30,10 @@ class Samples:
     asking: Asking
 
     def calls(self, requests: Sequence[ScoreRequest]) -> list[Call]:
-        return one_call_each(self.asking, requests, self._most_tokens, self._sender)
+        return one_call_each(self.asking, requests, self._most_tokens, self._send)
 
     def _most_tokens(self, labels: tuple[str, ...]) -> int:
-        """More than the longest answer can take: no token has less than a character."""
-        longest = max(len(json.dumps({FIELD: label})) for label in labels)
-        return longest + SPARE + self.asking.endpoint.reasoning_tokens
-
-    def _sender(self) -> Send:
-        return self._send
+        return most_tokens(labels) + self.asking.endpoint.reasoning_tokens
 
     def _send(self, index: int, request: ScoreRequest, expected: Usage) -> Reply:
         sdk, endpoint = self.asking.sdk, self.asking.endpoint
@@ -59,18 +49,21 @@ class Samples:
                 },
             ),
             ChatCompletion,
+            expected,
             request,
         )
-        self.asking.check_model(reply.model)
         usage = self.asking.used(reply.usage, characters(request.prompt), expected)
-        drawn = _drawn(only_choice(reply, headers), request, headers)
+        with paid(usage):
+            self.asking.check_model(reply.model, headers)
+            room = endpoint.reasoning_tokens
+            drawn = _drawn(only_choice(reply, headers), request, headers, room)
         if isinstance(drawn, str):
             return Reply((), usage, headers, ((index, drawn),))
         return Reply(((index, drawn),), usage, headers)
 
 
 def _drawn(
-    choice: object, request: ScoreRequest, headers: Mapping[str, str]
+    choice: object, request: ScoreRequest, headers: Mapping[str, str], reasoning_tokens: int
 ) -> LabelScores | str:
     """The label that was drawn, or why the model gave none.
 
@@ -86,10 +79,11 @@ def _drawn(
     reason = getattr(choice, "finish_reason", None)
     if reason == "length":
         return (
-            f"{excerpt(request.prompt)}: the answer was cut off before its label; give "
-            "reasoning_tokens more room, or use a model that does not think first"
+            f"{excerpt(request.prompt)}: the answer was cut off before its label; set "
+            f"?reasoning_tokens= above {reasoning_tokens}, or use a model that does not think "
+            "first"
         )
-    label = _label(getattr(getattr(choice, "message", None), "content", None))
+    label = label_of(getattr(getattr(choice, "message", None), "content", None))
     if reason != "stop" or label not in request.labels:
         raise Garbled(
             f"{excerpt(request.prompt)}: the answer is not one of the labels", headers
@@ -97,31 +91,8 @@ def _drawn(
     return one_draw(request.labels.index(label), len(request.labels))
 
 
-def _label(text: object) -> object:
-    """The value of an object with the one field and nothing else; None for other text."""
-    if not isinstance(text, str):
-        return None
-    try:
-        pairs = json.loads(text, object_pairs_hook=tuple)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    match pairs:
-        case ((str(name), str(value)),) if isinstance(pairs, tuple) and name == FIELD:
-            return value
-    return None
-
-
 def _one_of(labels: Sequence[str]) -> ResponseFormatJSONSchema:
     return {
         "type": "json_schema",
-        "json_schema": {
-            "name": FIELD,
-            "strict": True,
-            "schema": {
-                "type": "object",
-                "properties": {FIELD: {"type": "string", "enum": list(labels)}},
-                "required": [FIELD],
-                "additionalProperties": False,
-            },
-        },
+        "json_schema": {"name": FIELD, "strict": True, "schema": schema(labels)},
     }

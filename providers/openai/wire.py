@@ -8,17 +8,19 @@ from typing import Protocol
 
 import httpx2
 
-from elicit.providers.base import Capabilities, Identity, ModelError, ScoreRequest
+from elicit.providers.base import Capabilities, Identity, ModelError, ScoreRequest, Usage
 from elicit.providers.billing import TokenRatio
+from elicit.providers.contexts import characters
 from elicit.providers.faults import Fault
+from elicit.providers.garbled import headers_of, spent
 from elicit.providers.hosted import Call
 from elicit.providers.hosted_settings import Scorer
-from elicit.providers.openai.asking import Asking, characters
+from elicit.providers.openai.asking import Asking
 from elicit.providers.openai.chat import Chat
 from elicit.providers.openai.completions import Completions
 from elicit.providers.openai.decisions import Decisions
 from elicit.providers.openai.endpoint import Endpoint, identity, sdk_client
-from elicit.providers.openai.faults import classify, headers_of
+from elicit.providers.openai.faults import classify
 from elicit.providers.openai.samples import Samples
 
 
@@ -46,7 +48,7 @@ def open_wire(
     if {"completions": endpoint.completions_k, "chat": endpoint.chat_k}.get(scorer) == 0:
         raise ModelError(
             f"{endpoint.provider}:{endpoint.model} tells no log-probabilities by {scorer}; ask "
-            "it another way"
+            "it by another ?scorer="
         )
     asking = Asking(endpoint, sdk_client(endpoint, client), ratio or TokenRatio())
     way, capabilities = _way(asking, scorer)
@@ -96,6 +98,9 @@ class OpenAIWire:
 
     def headers(self, error: Exception) -> Mapping[str, str] | None:
         return headers_of(error)
+
+    def spent(self, error: Exception) -> Usage:
+        return spent(error)
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
         """By the ratio of tokens to characters, once a reply has counted some."""
