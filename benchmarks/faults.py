@@ -81,8 +81,9 @@ def run(
         stored, usage = store.stats().scores, RunStore(store).get("r").usage
     found = Found(
         share=share,
-        prompts=int(usage["requests"]),
-        calls=int(usage["calls"]),
+        # Less what was asked to open the model: one question, and the list of models.
+        prompts=int(usage["requests"]) - 1,
+        calls=int(usage["calls"]) - 2,
         requests=chaos.requests,
         outcomes=dict(chaos.outcomes.most_common()),
         stored=stored,

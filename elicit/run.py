@@ -100,8 +100,8 @@ def begin(
     repair(np.zeros((len(task.items), len(task.labels))), task.rules())
     if settings.method == "icm" and meter.capabilities.evidence == "sampled":
         _log.warning(
-            "%s tells no probabilities: %d draws a prompt leave so much noise that annealing "
-            "accepts little. --method bootstrap does better with such a model, for less.",
+            "%s tells no probabilities, so each prompt is asked %d times: annealing takes many "
+            "requests. --method bootstrap finds much the same labels for about a tenth.",
             meter.name,
             meter.capabilities.samples,
         )

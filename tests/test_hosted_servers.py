@@ -148,7 +148,9 @@ def test_a_run_finds_the_labels_that_the_local_path_finds(server: Server, store:
     assert hosted.labels.tolist() == local.labels.tolist()
     assert set(hosted.labels.tolist()) == {0, 1}
     assert np.abs(hosted.log_odds - local.log_odds).max() < TOLERANCE
-    assert hosted.usage.calls == hosted.usage.requests > 100
+    # Beside the prompts: what it took to find out how to ask.
+    assert hosted.usage.requests > 100
+    assert 0 <= hosted.usage.calls - hosted.usage.requests <= 3
     assert hosted.outcome.bounded_share == 0
 
 
@@ -173,11 +175,12 @@ def test_opening_finds_how_to_ask_and_a_second_time_asks_nothing(
         # vLLM lists it.
         assert provider.capabilities.context_tokens == {"llama_cpp": None, "vllm": 2048}[make]
     assert counter.requests == sent
-    again = elicit_doctor(model, store)
-    assert again["identity"] == first.as_dict()
-    assert counter.requests == sent + again["usage"]["calls"]
-    again = elicit_doctor(model, store, "--again")
-    assert counter.requests == 2 * sent + 2 * again["usage"]["calls"]
+    known = elicit_doctor(model, store)
+    assert known["identity"] == first.as_dict()
+    assert counter.requests == sent + known["usage"]["calls"]
+    anew = elicit_doctor(model, store, "--again")
+    assert anew["usage"]["calls"] == sent + known["usage"]["calls"]
+    assert counter.requests == sent + known["usage"]["calls"] + anew["usage"]["calls"]
 
 
 def elicit_doctor(model: str, store: Path, *options: str) -> dict[str, Any]:
@@ -236,7 +239,7 @@ def test_labels_by_id_have_their_numbers_however_unlikely_they_are(
     assert np.abs(told - truth).max() < 10 * TOLERANCE
     with (
         opened(f"{model}&token_ids=false&top_k=5", store) as provider,
-        pytest.raises(Unanswered, match="no label is among the likeliest"),
+        pytest.raises(Unanswered, match="among the likeliest"),
     ):
         scores(provider, requests)
 
