@@ -206,7 +206,7 @@ BAD_CALLS = [
     (("run", "gone.toml"), "no such task file"),
     (("run", "."), "is a folder"),
     (("run", "claims", "--model", "gpt"), "unknown model"),
-    (("run", "claims", "--model", "openai:gpt"), "hosted models come next"),
+    (("run", "claims", "--model", "compatible:127.0.0.1#m"), "needs http:// or https://"),
     (("run", "claims", "--model", "llama-cpp:gone.gguf"), "no such model file"),
     (("run", "claims", "--set", "alpha"), "NAME=VALUE"),
     (("run", "claims", "--set", "alpha=much"), "must be a number"),
