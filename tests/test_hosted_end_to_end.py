@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 
 from batch_server import BatchServer
-from openai.types import Decision
+from openai.types import Decision, Model
 
 import elicit
 from elicit.cache.errors import InputError
@@ -48,12 +48,19 @@ class Decisions:
     calls: list[int] = field(default_factory=list)
     """Questions of each call."""
     refused: frozenset[str] = frozenset()
+    ends: str | None = None
+    """When the model shuts down."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.model = open_model("tiny")
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/v1/models/gpt-6-luna":
+            told = {"id": "gpt-6-luna", "created": 0, "object": "model", "owned_by": "openai"}
+            told |= {"shutdown_date": self.ends}
+            Model.model_validate(told)
+            return httpx2.Response(200, json=told)
         assert request.url.path == "/v1/decisions"
         asked = json.loads(request.content)
         shown = "".join(
@@ -129,7 +136,8 @@ def test_decisions_give_the_labels_of_the_local_path_in_far_fewer_calls(
     assert hosted.labels.tolist() == local.labels.tolist()
     assert hosted.log_odds == pytest.approx(local.log_odds, abs=0.02)
     assert hosted.usage.requests == sum(decisions.calls)
-    assert hosted.usage.calls == len(decisions.calls) < hosted.usage.requests / 4
+    # One more, for what is said about the model.
+    assert hosted.usage.calls == len(decisions.calls) + 1 < hosted.usage.requests / 4
     assert hosted.usage.cost_usd is not None
     assert hosted.usage.cost_usd > 0
 
@@ -162,6 +170,16 @@ def test_a_budget_stops_before_it_is_passed_and_the_run_goes_on_for_the_rest_alo
     result = resume("r", open_task, cache=tmp_path / "e.db")
     assert list(result.rows()) == list(whole.rows())
     assert len(decisions.calls) == all_calls
+
+
+def test_a_model_that_is_going_away_is_told_of_each_time_it_is_opened(
+    decisions: Decisions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    decisions.ends = "2027-04-01"
+    for _ in range(2):
+        caplog.clear()
+        elicit.label(open_task("claims", 8), LUNA, cache=tmp_path / "e.db", method="bootstrap")
+        assert "gpt-6-luna shuts down on 2027-04-01" in caplog.text
 
 
 def test_an_item_that_is_declined_is_named_and_the_others_are_kept(

@@ -17,7 +17,7 @@ from elicit.providers.billing import TokenRatio
 from elicit.providers.found import Found, remember
 from elicit.providers.hosted import HostedProvider
 from elicit.providers.hosted_settings import HostedSettings, Scorer
-from elicit.providers.listed import with_listed
+from elicit.providers.listed import announced_end, with_listed
 from elicit.providers.openai.endpoint import Endpoint
 from elicit.providers.openai.token_ids import TokenIds
 from elicit.providers.openai.wire import open_wire
@@ -181,7 +181,10 @@ def _found(
         raise ModelError(
             f"{name} does not tell labels by the ids of their tokens; leave ?token_ids=true out"
         )
-    ends = shutdown_date(endpoint.provider, endpoint.model)
+    ends = None
+    if endpoint.provider == "openai":
+        ends = announced_end(endpoint.model, client, endpoint.base_url, budget)
+    ends = ends or shutdown_date(endpoint.provider, endpoint.model)
     if ends is not None:
         found = replace(found, warnings=(*found.warnings, _end(endpoint.model, ends)))
     return found
