@@ -118,6 +118,33 @@ def test_baselines_are_asked_for_once() -> None:
 
 
 @pytest.mark.usefixtures("store")
+def test_an_estimate_rehearses_the_method_that_will_run() -> None:
+    arguments = ("estimate", "claims", "--limit", "16", "--model", "vllm:any", "--method")
+    rounds, annealing = told(*arguments, "bootstrap"), told(*arguments, "icm")
+    assert rounds["mid"]["usage"]["requests"] < annealing["mid"]["usage"]["requests"] / 2
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("arguments", "told_of"),
+    [
+        (("--model", "openai:gpt-4.1-mini"), "bootstrap and needs the store"),
+        (("--model", "tiny", "--method", "bootstrap"), "no hosted model"),
+        (("--model", "openai:gpt-6-luna", "--method", "bootstrap"), "takes no batches"),
+    ],
+)
+def test_an_estimate_of_batches_is_refused_where_the_run_would_be(
+    arguments: tuple[str, ...], told_of: str
+) -> None:
+    with pytest.raises(InputError, match=told_of):
+        CliRunner().invoke(
+            app,
+            ("estimate", "claims", "--limit", "8", "--batch", *arguments),
+            catch_exceptions=False,
+        )
+
+
+@pytest.mark.usefixtures("store")
 def test_a_batch_without_rounds_or_without_a_store_is_refused_before_anything_is_asked() -> (
     None
 ):
