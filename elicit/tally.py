@@ -33,8 +33,6 @@ class Hosted:
     """Answers drawn for each prompt, each in a call of its own."""
     answer_tokens: float = 1.0
     """Tokens the model writes for each item."""
-    call_tokens: float = 0.0
-    """Tokens of a call that are neither demonstrations nor items: instructions of the API."""
     concurrency: int = 64
     """Calls under way at once. The first call after some demonstrations is answered before
     the others are sent, so that they read what it wrote; calls after other demonstrations
@@ -148,7 +146,7 @@ class _HostedCount:
             late = np.arange(calls) > 0
             cold, warm = self._written.parts(group), self._written.parts(group, again=True)
             read, written = (np.where(late, warm[k], cold[k]) for k in range(2))
-            prompt = group.tokens.sum() + np.repeat(own, terms.draws) + terms.call_tokens
+            prompt = group.tokens.sum() + np.repeat(own, terms.draws)
             fresh = prompt - read - written
             answers = np.repeat(items, terms.draws) * terms.answer_tokens
             self._add(prompt, np.stack([fresh, read, written, answers], axis=1))

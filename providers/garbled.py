@@ -70,7 +70,7 @@ def common_fault(error: Exception) -> Fault | None:
     """The fault of a failure that has nothing to do with an SDK; None where it has, or is
     none."""
     if isinstance(error, Garbled):
-        request_id = error.headers.get("x-request-id") or error.headers.get("request-id")
+        request_id = _request_id(error.headers)
         return Fault("transient", str(error), request_id=request_id, hint=error.hint)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return Fault("transient", "the server's reply is cut short or damaged: not JSON")
@@ -91,6 +91,20 @@ def connection_fault(
     if cause is not None and not isinstance(cause, httpx2.RequestError):
         return None
     return transport_fault(cause, host)
+
+
+def invalid_reply(response: httpx2.Response) -> Fault:
+    """The fault of a reply that an SDK's own models refuse."""
+    return Fault(
+        "transient",
+        "the server's reply is not what its API promises",
+        status=response.status_code,
+        request_id=_request_id(response.headers),
+    )
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("x-request-id") or headers.get("request-id")
 
 
 def transport_fault(cause: httpx2.RequestError | None, host: str) -> Fault:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 Factory = Callable[[str], Provider]
 """From what follows the prefix to a provider."""
 
-HOSTED = ("openai", "anthropic", *presets())
+
+def hosted_prefixes() -> tuple[str, ...]:
+    """The prefixes of hosted models."""
+    return ("openai", "anthropic", *presets())
+
+
+def _is_hosted(name: str) -> bool:
+    return name.partition(":")[0] in hosted_prefixes()
 
 
 def _llama_cpp(rest: str, name: str | None = None) -> Provider:
@@ -119,14 +126,14 @@ def open_model(
     for point in entry_points(group="elicit.providers", name=prefix):
         factory: Factory = point.load()
         return factory(rest)
-    if prefix in HOSTED:
+    if _is_hosted(name):
         with _hosted_packages():
             from elicit.providers.opening import Opening
         return _opened(prefix, rest, Opening(findings, budget, ask, again))
-    near = difflib.get_close_matches(prefix, [*FACTORIES, *HOSTED], n=1)
+    prefixes = [*FACTORIES, *hosted_prefixes()]
+    near = difflib.get_close_matches(prefix, prefixes, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    known = ", ".join([*FACTORIES, *HOSTED])
-    raise ModelError(f"unknown model {name!r}{hint} (known: {known})")
+    raise ModelError(f"unknown model {name!r}{hint} (known: {', '.join(prefixes)})")
 
 
 def in_batches(provider: Provider, store: ScoreStore) -> Provider:
@@ -136,7 +143,7 @@ def in_batches(provider: Provider, store: ScoreStore) -> Provider:
     Raises:
         ModelError: it has no batch endpoint, or can't be asked so.
     """
-    if provider.name.partition(":")[0] not in HOSTED:
+    if not _is_hosted(provider.name):
         raise ModelError(f"{provider.name} is no hosted model; run it without --batch")
     from elicit.providers.batching import batched
 
@@ -145,7 +152,7 @@ def in_batches(provider: Provider, store: ScoreStore) -> Provider:
 
 def tokens_per_character(name: str, findings: Findings) -> float | None:
     """What a hosted model's server counted when it was first asked; None where it was never."""
-    if name.partition(":")[0] not in HOSTED:
+    if not _is_hosted(name):
         return None
     with _hosted_packages():
         from elicit.providers.opening import found_before
@@ -155,7 +162,7 @@ def tokens_per_character(name: str, findings: Findings) -> float | None:
 
 def at_once(provider: Provider) -> int:
     """Requests that a model is sent at once, at most."""
-    if provider.name.partition(":")[0] not in HOSTED:
+    if not _is_hosted(provider.name):
         return 1
     from elicit.providers.hosted import HostedProvider
 

@@ -16,7 +16,13 @@ from anthropic import (
 
 from elicit.providers.anthropic.sdk import KEY_VARIABLE
 from elicit.providers.faults import Fault, fault_of_status
-from elicit.providers.garbled import common_fault, connection_fault, cut, of_an_item
+from elicit.providers.garbled import (
+    common_fault,
+    connection_fault,
+    cut,
+    invalid_reply,
+    of_an_item,
+)
 from elicit.providers.withheld import CODES
 
 
@@ -60,12 +66,7 @@ def _of_sdk(error: AnthropicError) -> Fault | None:
         timed_out = isinstance(error, APITimeoutError)
         return connection_fault(error.request, error.__cause__, timed_out=timed_out)
     if isinstance(error, APIResponseValidationError):
-        return Fault(
-            "transient",
-            "the server's reply is not what its API promises",
-            status=error.status_code,
-            request_id=error.response.headers.get("request-id"),
-        )
+        return invalid_reply(error.response)
     if isinstance(error, RetryableError):
         return Fault("transient", cut(str(error)))
     if isinstance(error, CredentialsError):

@@ -14,7 +14,13 @@ from openai import (
 )
 
 from elicit.providers.faults import Fault, fault_of_status
-from elicit.providers.garbled import common_fault, connection_fault, cut, of_an_item
+from elicit.providers.garbled import (
+    common_fault,
+    connection_fault,
+    cut,
+    invalid_reply,
+    of_an_item,
+)
 from elicit.providers.withheld import CODES
 
 _TOO_LONG = re.compile(
@@ -76,12 +82,7 @@ def _of_sdk(error: OpenAIError) -> Fault | None:
         timed_out = isinstance(error, APITimeoutError)
         return connection_fault(error.request, error.__cause__, timed_out=timed_out)
     if isinstance(error, APIResponseValidationError):
-        return Fault(
-            "transient",
-            "the server's reply is not what its API promises",
-            status=error.status_code,
-            request_id=error.response.headers.get("x-request-id"),
-        )
+        return invalid_reply(error.response)
     return Fault("permanent", cut(str(error)))
 
 
