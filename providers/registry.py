@@ -91,9 +91,10 @@ def _gguf_file(name: str) -> Path:
 
 
 def _tiny(rest: str) -> Provider:
-    if rest:
-        raise ModelError("the embedded model is called tiny, with nothing after it")
-    return _llama_cpp(str(files("elicit.organism") / "organism.gguf"), name="tiny")
+    if rest and not rest.startswith("?"):
+        raise ModelError("the embedded model is called tiny; only ?SETTING=VALUE may follow")
+    embedded = files("elicit.organism") / "organism.gguf"
+    return _llama_cpp(f"{embedded}{rest}", name=f"tiny{rest}")
 
 
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
@@ -121,6 +122,8 @@ def open_model(
         ModelError: nobody answers to the name, or its model can't be opened.
     """
     prefix, _, rest = name.partition(":")
+    if name.startswith("tiny?"):
+        prefix, rest = "tiny", name.removeprefix("tiny")
     if prefix in FACTORIES:
         return FACTORIES[prefix](rest)
     for point in entry_points(group="elicit.providers", name=prefix):

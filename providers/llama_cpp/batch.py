@@ -31,6 +31,9 @@ class TokenPrompt:
     prompt: Tokens
     shared: int
     labels: tuple[Tokens, ...]
+    meant: tuple[int, ...] = ()
+    """For each of `labels` the number of the label that it is a spelling of; empty where
+    each label has one spelling."""
 
     def nodes(self) -> tuple[Tokens, ...]:
         """The proper prefixes of the labels: after each, the model is asked what follows."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from elicit.providers.base import ModelError, ProviderError
 from elicit.providers.llama_cpp.batch import BatchToken
+from elicit.providers.llama_cpp.control import ControlToken
 from elicit.providers.llama_cpp.settings import LlamaSettings, available_cores
 
 _KV_TYPES = {"f16": c.GGML_TYPE_F16, "f32": c.GGML_TYPE_F32, "q8_0": c.GGML_TYPE_Q8_0}
@@ -84,6 +85,29 @@ class LlamaModel:
         if n < 0:
             raise ProviderError(f"llama.cpp can't tokenise a text of {len(data):,} bytes")
         return list(buffer[:n])
+
+    def control_tokens(self) -> tuple[ControlToken, ...]:
+        """See `control_tokens`."""
+        return control_tokens(self._vocab)
+
+    def bos_and_eos(self) -> tuple[str, str]:
+        """How the tokens that begin and end a text are spelled; empty where there is none."""
+        tokens = c.llama_vocab_bos(self._vocab), c.llama_vocab_eos(self._vocab)
+        bos, eos = (_spelling(self._vocab, int(t)) if t >= 0 else "" for t in tokens)
+        return bos, eos
+
+    def chat_template(self) -> str | None:
+        """The file's own, as it stands in it; None where there is none.
+
+        `llama_model_chat_template` also gives names of templates that no file has.
+        """
+        key = b"tokenizer.chat_template"
+        length = c.llama_model_meta_val_str(self._model, key, None, 0)
+        if length < 0:
+            return None
+        buffer = ctypes.create_string_buffer(length + 1)
+        c.llama_model_meta_val_str(self._model, key, buffer, length + 1)
+        return buffer.value.decode("utf-8", "replace")
 
     def reserve(self, cells: int) -> bool:
         """Make room for so many tokens at once; True if the memory was cleared for it."""
@@ -170,6 +194,25 @@ class LlamaModel:
         if not np.isfinite(row.max()) or np.isnan(row).any():
             raise ProviderError("the model gave logits that are no numbers: it is damaged")
         return row
+
+
+def control_tokens(vocab: object) -> tuple[ControlToken, ...]:
+    """The tokens of a `llama_vocab` that llama.cpp finds in a text only where it is told to
+    parse special ones."""
+    control = c.LLAMA_TOKEN_ATTR_CONTROL | c.LLAMA_TOKEN_ATTR_UNKNOWN
+    found = []
+    for token in range(c.llama_vocab_n_tokens(vocab)):
+        kind = int(c.llama_vocab_get_attr(vocab, token))
+        if kind & control:
+            left = bool(kind & c.LLAMA_TOKEN_ATTR_LSTRIP)
+            right = bool(kind & c.LLAMA_TOKEN_ATTR_RSTRIP)
+            found.append(ControlToken(token, _spelling(vocab, token), left, right))
+    return tuple(found)
+
+
+def _spelling(vocab: object, token: int) -> str:
+    spelled: bytes = c.llama_vocab_get_text(vocab, token)
+    return spelled.decode("utf-8", "replace")
 
 
 def check_gguf(path: Path) -> None:

@@ -18,8 +18,10 @@ from elicit.providers.base import (
     UNBOUNDED,
     Budget,
     Capabilities,
+    Form,
     Identity,
     LabelScores,
+    ModelError,
     PromptTooLong,
     ScoredUnit,
     ScoreRequest,
@@ -37,7 +39,10 @@ from elicit.providers.llama_cpp.batch import (
     plan,
     trunk_chunks,
 )
+from elicit.providers.llama_cpp.chat_template import ChatTemplate
+from elicit.providers.llama_cpp.chat_tokens import ChatTokeniser
 from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.llama_cpp.control import ControlTokeniser
 from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.providers.llama_cpp.settings import LlamaSettings
 from elicit.providers.llama_cpp.vocab import Tokeniser
@@ -47,7 +52,8 @@ class LlamaCppProvider:
     """A local model. `path` and `adapter` are GGUF files.
 
     Raises:
-        ModelError: a file is missing, damaged, or no model llama.cpp can run.
+        ModelError: a file is missing, damaged, or no model llama.cpp can run; it has no chat
+            template and is to be asked in a chat.
     """
 
     def __init__(
@@ -60,14 +66,19 @@ class LlamaCppProvider:
     ) -> None:
         self._settings = settings or LlamaSettings()
         self._model = LlamaModel(path, self._settings, adapter)
-        self._tokeniser = Tokeniser(self._model.tokenize, self._model.bos)
+        template = _template(self._model, path) if self._settings.chat == "on" else None
+        self._tokeniser = _tokeniser(self._model, template, self._settings)
         self._trunk: Tokens = ()
         self._name = name or f"llama-cpp:{path}"
         self._identity = Identity(
             provider="llama-cpp",
             model=f"sha256:{content_hash(path)}",
             revision="" if adapter is None else f"adapter sha256:{content_hash(adapter)}",
-            parameters={**self._settings.identity(), "llama_cpp": llama_cpp.__version__},
+            parameters={
+                **self._settings.identity(),
+                **({} if template is None else template.identity()),
+                "llama_cpp": llama_cpp.__version__,
+            },
         )
         self._limit = self._settings.n_ctx or self._model.trained_context
 
@@ -81,7 +92,8 @@ class LlamaCppProvider:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities("exact", self._limit, deterministic=True)
+        form: Form = "chat" if self._settings.chat == "on" else "text"
+        return Capabilities("exact", self._limit, deterministic=True, form=form)
 
     def close(self) -> None:
         self._model.close()
@@ -135,7 +147,7 @@ class LlamaCppProvider:
                 )
                 for label in prompt.labels
             )
-            scores.append((prompt.index, LabelScores(values)))
+            scores.append((prompt.index, LabelScores(_by_label(values, prompt.meant))))
         return tuple(scores)
 
     def _make_room(self, trunk: Tokens, room: int) -> int:
@@ -155,6 +167,42 @@ class LlamaCppProvider:
         for chunk in chunks:
             self._model.decode(chunk)
         self._trunk = trunk
+
+
+def _template(model: LlamaModel, path: Path) -> ChatTemplate:
+    source = model.chat_template()
+    if not source:
+        model.close()
+        raise ModelError(
+            f"{path}: has no chat template (tokenizer.chat_template); name the GGUF file of a "
+            "model that was trained for chats, write a template into this one with "
+            "gguf-new-metadata --chat-template, or ask it in plain text, without chat=on"
+        )
+    try:
+        return ChatTemplate(source, *model.bos_and_eos(), str(path))
+    except ModelError:
+        model.close()
+        raise
+
+
+def _tokeniser(
+    model: LlamaModel, template: ChatTemplate | None, settings: LlamaSettings
+) -> Tokeniser | ChatTokeniser:
+    if template is None:
+        return Tokeniser(model.tokenize, model.bos)
+    control = ControlTokeniser(model.tokenize, model.control_tokens())
+    return ChatTokeniser(template, control, merge=settings.system == "user")
+
+
+def _by_label(values: tuple[float, ...], meant: tuple[int, ...]) -> tuple[float, ...]:
+    """Log-probabilities of labels from those of their spellings, which exclude one another."""
+    if not meant:
+        return values
+    of = np.array(values)
+    where = np.array(meant)
+    return tuple(
+        float(np.logaddexp.reduce(of[where == label])) for label in range(max(meant) + 1)
+    )
 
 
 def _length(prompt: TokenPrompt) -> int:

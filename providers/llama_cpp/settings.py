@@ -37,6 +37,11 @@ class LlamaSettings:
     gpu_layers: int = 0
     mode: Literal["shared", "single"] = "shared"
     """`single` puts one item in a unit: a score then depends on its prompt alone."""
+    chat: Literal["off", "on"] = "off"
+    """`on` asks in a chat, written by the template that the file has."""
+    system: Literal["own", "user"] = "own"
+    """In a chat: the instruction is a system message of its own, or, for a template that
+    takes none, the beginning of the first user message."""
 
     def __post_init__(self) -> None:
         for name in ("n_ctx", "threads", "gpu_layers"):
@@ -47,6 +52,8 @@ class LlamaSettings:
                 raise InputError(f"model setting {name}: must be at least 2")
         if not 1 <= self.sequences <= 255:
             raise InputError("model setting sequences: must be from 1 to 255")
+        if self.system != "own" and self.chat == "off":
+            raise InputError("model setting system: is of a chat; add chat=on")
 
     @staticmethod
     def parse(text: str) -> LlamaSettings:
@@ -59,7 +66,9 @@ class LlamaSettings:
 
     def identity(self) -> dict[str, str | int | float | bool | None]:
         """What of these can change the last bits of a score, or more."""
+        chat = {"chat": "on", "system": self.system} if self.chat == "on" else {}
         return {
+            **chat,
             "chunk": self.chunk,
             "branch_tokens": self.branch_tokens if self.mode == "shared" else 0,
             "sequences": self.sequences if self.mode == "shared" else 1,
