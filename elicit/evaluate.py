@@ -12,12 +12,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import stats
 
+from elicit import calibration
 from elicit.cache.errors import InputError
+from elicit.calibration import Point
 from elicit.constraints import UNLABELLED
 from elicit.scorer import FloatArray, IntArray
 
 RESAMPLES = 2_000
-CONFIDENCE_BINS = 10
+DRAWN_AT_ONCE = 4_000_000
+"""Bound on the groups drawn in one array, and so on memory."""
+COVERAGES = (0.5, 0.8, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,45 +40,100 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelMeasure:
+    """How one label fares. Shares are 0 to 1; None where there is nothing to divide by."""
+
+    label: int
+    gold_share: float
+    """Its share of the gold labels."""
+    given_share: float
+    """Its share of the labels given to items with gold."""
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How labels compare with gold. Abstentions count against coverage, not accuracy."""
+    """How labels compare with gold.
+
+    Abstentions count against coverage, not accuracy: but for `majority`, `answered` and the
+    shares of gold labels, every figure is over the items that have a label and a gold label.
+    """
 
     accuracy: Estimate
+    balanced_accuracy: float
+    """Mean recall of the labels that have one, 0 to 1."""
     majority: float
     """Accuracy of always giving the commonest gold label, 0 to 1."""
     answered: float
     """Share of the items with gold that were labelled, 0 to 1."""
     auroc: float | None
-    """Of the confidence in the second label; two labels only."""
+    """Of the confidence in the second of two labels; for more labels the mean over labels of
+    each against the rest. None without confidences or with one label only in gold."""
     calibration_error: float | None
     """Expected calibration error over ten equally filled bins, 0 to 1."""
+    brier: float | None
+    """Squared error of the label probabilities summed over labels, 0 to 2."""
+    log_score: float | None
+    """Mean natural-log probability of the gold labels, nats; may be minus infinity."""
+    aurc: float | None
+    """Area under the risk-coverage curve, 0 to 1; less is better."""
+    at_coverage: dict[str, Estimate]
+    """Accuracy of the surest items by their share of those with gold, `"0.8"` say; a share
+    beyond what was answered is missing."""
+    labels: tuple[LabelMeasure, ...]
+    calibration: tuple[Point, ...]
+    """Confidence against accuracy."""
+    risk_coverage: tuple[Point, ...]
+    """Share of the items with gold against the error among these."""
     gold_items: int
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+        """JSON-able: a log score of minus infinity is null."""
+        values = asdict(self)
+        if self.log_score == -np.inf:
+            values["log_score"] = None
+        return values
 
 
 def cluster_interval(
-    correct: FloatArray, groups: Sequence[object], *, seed: int = 0
+    correct: FloatArray,
+    groups: Sequence[object],
+    *,
+    weights: FloatArray | None = None,
+    seed: int = 0,
 ) -> Estimate:
     """The mean of `correct`, (n,), with a 95 % percentile bootstrap interval over groups.
 
     Items of one group are not independent, so whole groups are drawn again. Where the
     values do not vary the bootstrap would claim certainty: there the interval is Wilson's
-    for as many trials as there are groups.
+    for as many trials as there are groups. Values that vary in one group only have no
+    interval (0 to 1). `weights`, (n,), each above 0 and at most 1, count items in part.
     """
+    weight = np.ones(correct.size) if weights is None else weights
     _, index = np.unique(np.array([str(g) for g in groups]), return_inverse=True)
     n_groups = int(index.max()) + 1
-    sums = np.bincount(index, correct, n_groups)
-    counts = np.bincount(index, minlength=n_groups)
-    mean = float(correct.mean())
+    sums = np.asarray(np.bincount(index, weight * correct, n_groups), float)
+    counts = np.asarray(np.bincount(index, weight, n_groups), float)
+    mean, n = float(sums.sum() / counts.sum()), round(float(counts.sum()))
     if np.ptp(correct) == 0:
-        exact = stats.binomtest(round(mean * n_groups), n_groups).proportion_ci(method="wilson")
-        return Estimate(mean, float(exact.low), float(exact.high), correct.size, n_groups)
-    draws = np.random.default_rng(seed).integers(n_groups, size=(RESAMPLES, n_groups))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(mean, float(low), float(high), correct.size, n_groups)
+        low, high = calibration.wilson(mean * n_groups, n_groups)
+    elif n_groups == 1:
+        low, high = 0.0, 1.0
+    else:
+        low, high = np.quantile(_redrawn(sums, counts, seed), [0.025, 0.975]).tolist()
+    return Estimate(mean, low, high, n, n_groups)
+
+
+def _redrawn(sums: FloatArray, counts: FloatArray, seed: int) -> FloatArray:
+    """Means, (RESAMPLES,), of groups drawn with replacement."""
+    rng, n_groups = np.random.default_rng(seed), sums.size
+    rows = max(1, DRAWN_AT_ONCE // n_groups)
+    means = []
+    for done in range(0, RESAMPLES, rows):
+        draws = rng.integers(n_groups, size=(min(rows, RESAMPLES - done), n_groups))
+        means.append(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
+    return np.concatenate(means)
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -88,11 +147,21 @@ def over_seeds(values: Sequence[float]) -> Estimate:
 
 
 def evaluate(
-    labels: IntArray, log_odds: FloatArray | None, gold: IntArray, groups: Sequence[object]
+    labels: IntArray,
+    log_odds: FloatArray | None,
+    gold: IntArray,
+    groups: Sequence[object],
+    log_probs: FloatArray | None = None,
+    *,
+    n_labels: int | None = None,
 ) -> Evaluation:
     """Compare labels, (n,), with gold labels, (n,), `UNLABELLED` where there is none.
 
-    `log_odds` is the confidence in each item's own label, in nats, or None where unknown.
+    `log_odds` is the confidence in each item's own label against the best other, in nats, or
+    None where unknown. `log_probs`, (n, n_labels), are normalised log-probabilities of all
+    labels; where given, confidences are theirs. For more than two labels only they tell how
+    probable a label is: without them there is no AUROC and no calibration. `n_labels` is that
+    of the task; left out, it is taken from `log_probs`, or from the labels that occur.
 
     Raises:
         InputError: no item has both a label and a gold label.
@@ -102,42 +171,100 @@ def evaluate(
     if not both.any():
         raise InputError(
             "no item has both a label and a gold label: is the gold column empty, or are the "
-            "ids those of other data?"
+            "ids those of other data? Or was every item abstained from?"
         )
-    correct = (labels == gold)[both].astype(float)
+    if n_labels is None:
+        seen = max(2, int(labels.max()) + 1, int(gold.max()) + 1)
+        n_labels = seen if log_probs is None else log_probs.shape[1]
+    given, truth = labels[both], gold[both]
+    rows = None if log_probs is None else log_probs[both]
+    odds = None if log_odds is None else log_odds[both]
+    against_rest = _against_rest(given, odds, rows, n_labels)
+    probable = None if against_rest is None else against_rest[np.arange(given.size), given]
+    sure = odds if probable is None else probable
+    correct = (given == truth).astype(float)
     picked = [groups[i] for i in np.flatnonzero(both).tolist()]
-    confident = None if log_odds is None else log_odds[both]
+    measures = _label_measures(given, truth, gold[known], n_labels)
+    curve = () if probable is None else calibration.calibration_curve(probable, correct)
+    of = int(known.sum())
     return Evaluation(
         accuracy=cluster_interval(correct, picked),
-        majority=float(np.bincount(gold[known]).max() / known.sum()),
-        answered=float(both.sum() / known.sum()),
-        auroc=_auroc(labels[both], confident, gold[both]),
-        calibration_error=_calibration_error(confident, correct),
-        gold_items=int(known.sum()),
+        balanced_accuracy=float(np.mean([m.recall for m in measures if m.recall is not None])),
+        majority=max(m.gold_share for m in measures),
+        answered=given.size / of,
+        auroc=None if against_rest is None else _auroc(against_rest, truth),
+        calibration_error=calibration.calibration_error(curve) if curve else None,
+        brier=None if rows is None else calibration.brier(rows, truth),
+        log_score=None if rows is None else calibration.log_score(rows, truth),
+        aurc=None if sure is None else calibration.area_under_risk_coverage(sure, correct),
+        at_coverage={} if sure is None else _at_coverage(sure, correct, picked, of),
+        labels=measures,
+        calibration=curve,
+        risk_coverage=() if sure is None else calibration.risk_coverage(sure, correct, of),
+        gold_items=of,
     )
 
 
-def _auroc(labels: IntArray, log_odds: FloatArray | None, gold: IntArray) -> float | None:
-    if log_odds is None or gold.max() > 1 or labels.max() > 1 or np.ptp(gold) == 0:
+def _against_rest(
+    labels: IntArray,
+    log_odds: FloatArray | None,
+    log_probs: FloatArray | None,
+    n_labels: int,
+) -> FloatArray | None:
+    """Log-odds of every label against the rest, (n, n_labels), where they are known."""
+    if log_probs is not None:
+        return calibration.odds_against_rest(log_probs)
+    if log_odds is None or n_labels > 2:
         return None
     towards_second = np.where(labels == 1, log_odds, -log_odds)
-    ranks = stats.rankdata(towards_second)
-    positive = int((gold == 1).sum())
-    negative = gold.size - positive
-    area = ranks[gold == 1].sum() - positive * (positive + 1) / 2
-    return float(area / (positive * negative))
+    return np.column_stack([-towards_second, towards_second])
 
 
-def _calibration_error(log_odds: FloatArray | None, correct: FloatArray) -> float | None:
-    """Mean gap between confidence and accuracy. Log-odds become probabilities as for two
-    labels, which for more labels is the chance against the runner-up."""
-    if log_odds is None:
-        return None
-    confidence = 1.0 / (1.0 + np.exp(-log_odds))
-    bins = np.array_split(np.argsort(confidence, kind="stable"), CONFIDENCE_BINS)
-    gaps = [
-        abs(confidence[b].mean() - correct[b].mean()) * b.size / correct.size
-        for b in bins
-        if b.size
-    ]
-    return float(sum(gaps))
+def _auroc(odds: FloatArray, gold: IntArray) -> float | None:
+    """Mean over labels of the chance that an item of that label is more surely given it than
+    another item is; ties count half. Labels that all or none of the items have are left out.
+    """
+    areas = []
+    for label in range(odds.shape[1]):
+        own = gold == label
+        positive, negative = int(own.sum()), int((~own).sum())
+        if positive and negative:
+            ranks = stats.rankdata(odds[:, label])
+            area = ranks[own].sum() - positive * (positive + 1) / 2
+            areas.append(area / (positive * negative))
+    return float(np.mean(areas)) if areas else None
+
+
+def _label_measures(
+    labels: IntArray, gold: IntArray, all_gold: IntArray, n_labels: int
+) -> tuple[LabelMeasure, ...]:
+    given = np.bincount(labels, minlength=n_labels)
+    wanted = np.bincount(gold, minlength=n_labels)
+    right = np.bincount(gold[labels == gold], minlength=n_labels)
+    shares = np.bincount(all_gold, minlength=n_labels) / all_gold.size
+    return tuple(
+        LabelMeasure(
+            label=k,
+            gold_share=float(shares[k]),
+            given_share=float(given[k] / labels.size),
+            precision=float(right[k] / given[k]) if given[k] else None,
+            recall=float(right[k] / wanted[k]) if wanted[k] else None,
+        )
+        for k in range(n_labels)
+    )
+
+
+def _at_coverage(
+    certainty: FloatArray, correct: FloatArray, groups: Sequence[object], of: int
+) -> dict[str, Estimate]:
+    found = {}
+    for share in COVERAGES:
+        # 0.9 of 10 items are 9: no item more for what is lost in binary.
+        count = int(np.ceil(share * of - 1e-9))
+        if count <= certainty.size:
+            weights = calibration.surest(certainty, count)
+            among = np.flatnonzero(weights)
+            found[str(share)] = cluster_interval(
+                correct[among], [groups[i] for i in among.tolist()], weights=weights[among]
+            )
+    return found
