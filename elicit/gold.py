@@ -1,4 +1,8 @@
-"""Gold labels, kept apart from the task: for evaluation and golden baselines only."""
+"""Labels from outside, kept apart from the task: for evaluation and baselines only.
+
+Gold labels are the measure; human ones were given by people, who may be wrong. Neither is
+seen by a search.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elicit.constraints import UNLABELLED
 from elicit.prompt import TaskError
-from elicit.task_file import TaskFile, read_task_file
+from elicit.task_file import Outside, TaskFile, read_task_file
 
 _TRUTHS = {"true": True, "false": False, "yes": True, "no": False}
 
@@ -22,27 +27,34 @@ def load_gold(path: str | Path, ids: Sequence[str]) -> NDArray[np.int64] | None:
     Raises:
         TaskError: a row's gold value is not one of the labels.
     """
+    return _load(path, ids, "gold")
+
+
+def load_human(path: str | Path, ids: Sequence[str]) -> NDArray[np.int64] | None:
+    """The label that people gave each id; see `load_gold`."""
+    return _load(path, ids, "human")
+
+
+def _load(path: str | Path, ids: Sequence[str], kind: Outside) -> NDArray[np.int64] | None:
     file = read_task_file(path)
-    column = file.data.get("gold")
+    column = file.data.get(kind)
     if column is None:
         return None
     known: dict[str, int] = {}
     for identifier, row in file.rows():
         if column not in row.fields:
-            raise TaskError(f"{row.where}: [data] gold: there is no field {column!r}")
-        known[identifier] = _label(file, row.fields[column], row.where)
-    return np.array([known.get(identifier, -1) for identifier in ids], np.int64)
+            raise TaskError(f"{row.where}: [data] {kind}: there is no field {column!r}")
+        known[identifier] = _label(file, row.fields[column], f"{row.where}: {kind}")
+    return np.array([known.get(identifier, UNLABELLED) for identifier in ids], np.int64)
 
 
-def _label(file: TaskFile, value: object, where: str) -> int:
+def _label(file: TaskFile, value: object, what: str) -> int:
     if value is None or value == "":
-        return -1
+        return UNLABELLED
     if isinstance(value, str) and value in file.labels:
         return file.labels.index(value)
     if isinstance(value, bool):
         for index, label in enumerate(file.labels):
             if _TRUTHS.get(label.strip().lower()) is value:
                 return index
-    raise TaskError(
-        f"{where}: gold value {value!r} is not one of the labels {', '.join(file.labels)}"
-    )
+    raise TaskError(f"{what} value {value!r} is not one of the labels {', '.join(file.labels)}")

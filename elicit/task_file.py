@@ -7,15 +7,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from elicit.constraints import Constraint, is_missing
 from elicit.data import Row, read_rows
 from elicit.prompt import TaskError, Template
 from elicit.task import Item, Task, without
 
+Outside = Literal["gold", "human"]
+"""Columns of labels from outside, which nothing but evaluation and baselines may see."""
+
 _TOP = {"name", "labels", "data", "prompt", "constraint", "run"}
-_DATA = {"path", "id", "group", "gold"}
+_DATA = {"path", "id", "group", *get_args(Outside)}
 _PROMPT = {"item", "separator", "instruction", "verbalizers"}
 _CONSTRAINT = {"kind", "label", "by", "left", "right", "answer", "then", "strict"}
 _KINDS = ("at_most_one", "exactly_one", "asymmetric", "same_answer", "implies")
@@ -34,8 +37,12 @@ class TaskFile:
     constraints: tuple[Constraint, ...]
     settings: Mapping[str, object]
 
+    def outside(self) -> dict[str, Outside]:
+        """Column → what labels from outside are in it."""
+        return _outside(self.data)
+
     def rows(self) -> list[tuple[str, Row]]:
-        """`(id, row)` of every row, the gold column still in it."""
+        """`(id, row)` of every row, labels from outside still in it."""
         rows = read_rows(self.data["path"], self.path.parent)
         key = self.data.get("id")
         found = []
@@ -57,12 +64,14 @@ def load_task(path: str | Path, limit: int | None = None) -> Task:
         TaskError: names the file, row or setting that is wrong, and the mend.
     """
     file = read_task_file(path)
-    group, gold = file.data.get("group"), file.data.get("gold")
+    group = file.data.get("group")
     items = []
     for identifier, row in file.rows():
         if group is not None:
             _require(row, group, "[data] group")
-        fields = without(row.fields, gold)
+        fields = row.fields
+        for column in file.outside():
+            fields = without(fields, column)
         value = None if group is None else row.fields[group]
         name = None if is_missing(value) else str(value)
         items.append(Item(identifier, fields, name, row.where))
@@ -113,16 +122,19 @@ def _checked(path: Path, data: Mapping[str, Any]) -> TaskFile:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise TaskError(f'{path}: labels must be a list of texts, like ["False", "True"]')
     template = _template(path, prompt, labels)
-    gold = source.get("gold")
-    constraints = tuple(_constraint(path, c, gold) for c in _constraint_tables(path, data))
-    if gold is not None and gold in template.names():
-        raise TaskError(
-            f"{path}: [prompt] item uses {gold!r}, the gold column: "
-            "the model would see the answer"
-        )
-    for key in ("id", "group"):
-        if gold is not None and source.get(key) == gold:
-            raise TaskError(f"{path}: [data] {key} is {gold!r}, the gold column")
+    outside = _outside(source)
+    if "human" in source and source["human"] == source.get("gold"):
+        raise TaskError(f"{path}: [data] human is {source['human']!r}, the gold column")
+    constraints = tuple(_constraint(path, c, outside) for c in _constraint_tables(path, data))
+    for column, kind in outside.items():
+        if column in template.names():
+            raise TaskError(
+                f"{path}: [prompt] item uses {column!r}, the {kind} column: "
+                "the model would see the answer"
+            )
+        for key in ("id", "group"):
+            if source.get(key) == column:
+                raise TaskError(f"{path}: [data] {key} is {column!r}, the {kind} column")
     return TaskFile(
         path,
         _text(path, data.get("name", path.stem), "name"),
@@ -135,6 +147,11 @@ def _checked(path: Path, data: Mapping[str, Any]) -> TaskFile:
         constraints,
         _table(path, data, "run") if "run" in data else {},
     )
+
+
+def _outside(source: Mapping[str, str]) -> dict[str, Outside]:
+    kinds: tuple[Outside, ...] = get_args(Outside)
+    return {source[kind]: kind for kind in kinds if kind in source}
 
 
 def _template(path: Path, prompt: Mapping[str, Any], labels: list[str]) -> Template:
@@ -164,7 +181,9 @@ def _constraint_tables(path: Path, data: Mapping[str, Any]) -> list[Mapping[str,
     return tables
 
 
-def _constraint(path: Path, table: Mapping[str, Any], gold: str | None) -> Constraint:
+def _constraint(
+    path: Path, table: Mapping[str, Any], outside: Mapping[str, Outside]
+) -> Constraint:
     where = f"{path}: [[constraint]]"
     _known(table, _CONSTRAINT, where)
     kind = table.get("kind")
@@ -185,8 +204,10 @@ def _constraint(path: Path, table: Mapping[str, Any], gold: str | None) -> Const
                 raise TaskError(f"{where} {kind}: strict must be true or false")
         else:
             _text(path, value, f"[[constraint]] {kind}: {option}")
-        if option not in ("kind", "label", "strict") and value == gold:
-            raise TaskError(f"{where} {kind}: {option} is {value!r}, the gold column")
+        if option not in ("kind", "label", "strict") and value in outside:
+            raise TaskError(
+                f"{where} {kind}: {option} is {value!r}, the {outside[value]} column"
+            )
     return Constraint(**table)
 
 

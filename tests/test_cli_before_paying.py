@@ -111,6 +111,10 @@ def test_baselines_are_asked_for_once() -> None:
         "zero-shot, calibrated",
         "random few-shot (8)",
         "golden few-shot (8)",
+        "human few-shot (8)",
+        "golden many-shot (12)",
+        "human many-shot (12)",
+        "human labels",
     ]
     assert [row["accuracy"] for row in again["rows"]] == [
         row["accuracy"] for row in first["rows"]
@@ -128,7 +132,10 @@ def test_an_estimate_rehearses_the_method_that_will_run() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told_of"),
     [
-        (("--model", "openai:gpt-4.1-mini"), "bootstrap and needs the store"),
+        (
+            ("--model", "openai:gpt-4.1-mini", "--method", "icm"),
+            "bootstrap and needs the store",
+        ),
         (("--model", "tiny", "--method", "bootstrap"), "no hosted model"),
         (("--model", "openai:gpt-6-luna", "--method", "bootstrap"), "takes no batches"),
     ],
@@ -148,7 +155,7 @@ def test_an_estimate_of_batches_is_refused_where_the_run_would_be(
 def test_a_batch_without_rounds_or_without_a_store_is_refused_before_anything_is_asked() -> (
     None
 ):
-    for arguments in (("--batch",), ("--batch", "--method", "bootstrap", "--no-cache")):
+    for arguments in (("--batch", "--method", "icm"), ("--batch", "--no-cache")):
         with pytest.raises(InputError, match="bootstrap and needs the store"):
             CliRunner().invoke(
                 app,

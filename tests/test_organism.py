@@ -13,14 +13,12 @@ import pytest
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 
 from elicit.organism.corpus import FULL, Corpus, RowMaker
-from elicit.organism.embedded_tasks import write_tasks
 from elicit.organism.vocabulary import make_vocabulary
 from elicit.organism.world import make_world
 from elicit.providers.base import ScoreRequest, Segment
 from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.providers.llama_cpp.settings import LlamaSettings
 from elicit.providers.registry import open_model
-from elicit.task_file import load_task
 
 FOLDER = Path(str(files("elicit.organism")))
 GGUF = FOLDER / "organism.gguf"
@@ -77,28 +75,6 @@ def test_held_out_facts_are_never_labelled_in_training() -> None:
                 labelled += 1
                 assert (int(line[0]), int(line[1])) not in held
     assert labelled > 5_000
-
-
-def test_one_claim_of_each_group_is_true() -> None:
-    rows = [
-        json.loads(line)
-        for line in (FOLDER / "tasks" / "claims.jsonl").read_text().splitlines()
-    ]
-    true: dict[str, int] = {}
-    for row in rows:
-        true[row["subject"]] = true.get(row["subject"], 0) + row["label"]
-    assert set(true.values()) == {1}
-
-
-def test_embedded_tasks_are_made_anew_to_the_byte(tmp_path: Path) -> None:
-    write_tasks(tmp_path)
-    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert made == {path.name: path.read_bytes() for path in (FOLDER / "tasks").iterdir()}
-
-
-@pytest.mark.parametrize("name", ["claims", "sizes", "marker"])
-def test_embedded_tasks_load(name: str) -> None:
-    assert len(load_task(FOLDER / "tasks" / f"{name}.toml").items) >= 96
 
 
 def test_what_is_shipped_is_small() -> None:

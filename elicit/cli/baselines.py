@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from elicit.baseline_table import Baseline, BaselineTable, baseline_table
+from elicit.baseline_table import Baseline, BaselineTable, baseline_table, labels_of_run
+from elicit.cache.runs import RunStore
 from elicit.cli.options import (
     AsJson,
     Batch,
@@ -25,15 +27,28 @@ from elicit.cli.output import notes, out, print_json, told_usage
 from elicit.cli.progress import shown_progress
 from elicit.cli.tasks import open_task, task_file
 from elicit.cli.values import resolved
-from elicit.gold import load_gold
+from elicit.gold import load_gold, load_human
 from elicit.labelling import metered, open_store
+from elicit.providers.base import Usage
+from elicit.providers.usage import Account, Meter
 
 
 def baselines(
     task: TaskName,
     model: Model = "tiny",
+    chat_model: Annotated[
+        str | None,
+        typer.Option("--chat-model", help="Another model, asked zero-shot in a form of chat."),
+    ] = None,
     shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot.")] = 32,
+    many: Annotated[
+        int, typer.Option(min=1, help="Demonstrations of many-shot, at most.")
+    ] = 128,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the demonstrations.")] = 5,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="A finished run to compare; may be given again."),
+    ] = None,
     limit: Limit = None,
     settings: Set = None,
     max_cost: MaxCost = None,
@@ -43,19 +58,50 @@ def baselines(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Zero-shot, calibrated, random and golden few-shot. Repeated, it costs nothing."""
+    """The model alone and after random, gold and human labels, beside finished runs.
+
+    Repeated, it costs nothing.
+    """
     loaded = open_task(task, limit)
-    gold = load_gold(task_file(task), [item.id for item in loaded.items])
+    ids = [item.id for item in loaded.items]
+    gold, human = load_gold(task_file(task), ids), load_human(task_file(task), ids)
     chosen = resolved(task, loaded, settings).settings
     limits = limits_of(max_cost, max_requests, max_tokens)
     with (
         shown_progress(notes, loaded.name) as display,
         open_store(cache) as store,
-        metered(model, store, limits, display.usage, batch=batch) as meter,
+        ExitStack() as models,
     ):
+        kept = RunStore(store)
+        runs = {name: labels_of_run(kept.get(name), loaded) for name in run or ()}
+        account = Account(limits)
+        meters: list[Meter] = []
+
+        def told(_: Usage) -> None:
+            display.usage(sum((meter.usage for meter in meters), Usage()))
+
+        def opened(name: str) -> Meter:
+            """A model under the one budget of this command."""
+            own = models.enter_context(metered(name, store, limits, batch=batch))
+            account.settle(Usage(), own.usage)
+            meters.append(Meter(own, account, told, own.usage))
+            return meters[-1]
+
+        meter = opened(model)
+        chat = None if chat_model is None else opened(chat_model)
         writing = chosen.writing_for(meter.capabilities.form)
         found = baseline_table(
-            loaded, loaded.render(writing), meter, gold=gold, shots=shots, seeds=seeds
+            loaded,
+            loaded.render(writing),
+            meter,
+            gold=gold,
+            human=human,
+            shots=shots,
+            many=many,
+            seeds=seeds,
+            runs=runs,
+            chat=chat,
+            chat_rendered=None if chat is None else loaded.render(chosen.writing_for("chat")),
         )
     if as_json:
         print_json(found.as_dict())
@@ -65,7 +111,11 @@ def baselines(
 
 
 def _table(name: str, labels: tuple[str, ...], found: BaselineTable) -> Table:
-    table = Table(title=f"{name}: {found.items} items, {found.seeds} seeds")
+    table = Table(
+        title=f"{name}: {found.items} items, {found.seeds} seeds",
+        caption="calibrated: less each label's mean log-probability over the items (batch "
+        "calibration, arXiv 2309.17249)",
+    )
     table.add_column("labels from")
     table.add_column("accuracy (95 % interval)", justify="right")
     for label in labels:
@@ -79,7 +129,8 @@ def _table(name: str, labels: tuple[str, ...], found: BaselineTable) -> Table:
 
 
 def _accuracy(row: Baseline) -> str:
-    return "no gold labels" if row.accuracy is None else row.accuracy.percent()
+    told = "no gold labels" if row.accuracy is None else row.accuracy.percent()
+    return told if row.answered == 1 else f"{told}, {row.answered:.0%} answered"
 
 
 def _coverage(row: Baseline) -> str:

@@ -16,5 +16,5 @@ def model_path() -> Path:
 
 
 def tasks_path() -> Path:
-    """Return the folder of the embedded task files (`claims`, `sizes`, `marker`)."""
+    """Return the folder of the embedded task files; `elicit tasks` lists them."""
     return _FOLDER / "tasks"
