@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
-    start = ("run", "claims", "--limit", str(a.items), "--name", "r")
+    start = ("run", "claims", "--limit", str(a.items), "--method", "icm", "--name", "r")
     rng = random.Random(a.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

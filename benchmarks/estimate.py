@@ -45,6 +45,7 @@ from elicit.scorer import Scorer
 from elicit.search.bootstrap import BootstrapSettings
 from elicit.search.icm import ICMSettings
 from elicit.search.methods import MethodSettings, search
+from elicit.search.problem import Problem
 from elicit.settings import RunSettings
 from elicit.tally import Group, Hosted, Tally
 from elicit.task import Task
@@ -142,10 +143,11 @@ def true_run(
         meter = Meter(CachedProvider(CountingProvider(provider, tallies), store))
         scorer = Scorer(task.render(), meter)
         root = np.random.SeedSequence([run.seed, 0])
-        predict = run.predictability_for(scorer, np.random.default_rng(root.spawn(1)[0]))
+        drawn = np.random.default_rng(root.spawn(1)[0])
+        problem = Problem.of(scorer, run.objective_for(scorer, task.rules(), drawn))
         rng = np.random.Generator(np.random.PCG64(root))
-        *_, final = search(scorer, task.rules(), predict, method, rng)
-        predict(scorer, final.labelling, np.arange(scorer.n_items))
+        *_, final = search(problem, method, rng)
+        problem.predict(final.labelling, np.arange(scorer.n_items))
         single, decisions = (tally.bill.usage for tally in tallies)
         return Figures.of(single, decisions, meter.usage)
 

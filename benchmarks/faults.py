@@ -126,7 +126,7 @@ def main() -> None:
     a = parser.parse_args()
     # All items are labelled from the start, so that each step asks about as many as there are.
     annealing = ICMSettings(initial=a.items, iterations=a.iterations, repairs=1)
-    settings = RunSettings(icm=annealing)
+    settings = RunSettings(method="icm", icm=annealing)
     with tempfile.TemporaryDirectory() as folder, chaos_server(0.0) as chaos:
         first, calm = run(chaos, 0.0, a.seed, a.items, settings, Path(folder) / "calm.db")
         again, faulty = run(chaos, a.share, a.seed, a.items, settings, Path(folder) / "e.db")

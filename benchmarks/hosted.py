@@ -1,15 +1,14 @@
 """What a search costs at hosted models, beside what the authors' algorithm would send.
 
-    python benchmarks/hosted.py                                  # 256 items
-    python benchmarks/hosted.py --items 64 --iterations 256 --whole
+    python benchmarks/hosted.py
 
 The embedded model answers, so that labels and the path of each search are real; tokens are
 guessed from characters (0.3 each), prompt caches follow the vendors' stated rules, and prices
 are those of `providers/prices.toml`. Nothing is sent.
 
-Leave-one-out takes hours here. So with 256 items `loo` and the authors' algorithm are counted
-on the path of the search by `folds`: the same labellings, valued their way. `--whole` also runs
-them, for their own accuracy.
+Leave-one-out takes hours here. So `loo` and the authors' algorithm are counted on the path of
+the search by `folds`: the same labellings, valued their way. `benchmarks/authors.py` runs them,
+on fewer items, for their own accuracy.
 
 "Times fewer" has three numbers, for three counts of what the authors' algorithm sends on that
 path: values of changed labellings only; of every iteration's, as in their 770,000 prompts for
@@ -26,9 +25,9 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
-from hosted_search import InDatasetOrder, Search, Sent, Way, claims_task, searched
+from hosted_search import Search, Sent, Way, claims_task, searched
 
-from elicit.objective import Folds, LeaveOneOut, Predictability
+from elicit.predictability import Folds, LeaveOneOut, Predictability
 from elicit.providers.prices import Price, find_price
 from elicit.providers.prompt_cache import find_prompt_cache
 from elicit.search.bootstrap import BootstrapSettings
@@ -99,12 +98,11 @@ def apart(way: Way) -> Way:
     return replace(way, terms=replace(way.terms, concurrency=SIDE_BY_SIDE))
 
 
-def jobs(items: int, iterations: int, seed: int, whole: bool) -> list[Job]:
+def jobs(items: int, iterations: int, seed: int) -> list[Job]:
     """The searches of one seed."""
     task, gold = claims_task(items)
     folds, loo = Folds(2), LeaveOneOut()
     annealing = ICMSettings(iterations=iterations)
-    theirs = replace(annealing, measure="mean_log_odds")
     by_folds: list[tuple[str, Way, Predictability]] = [
         (f"folds: {way.name}", way, folds) for way in WAYS
     ]
@@ -112,23 +110,17 @@ def jobs(items: int, iterations: int, seed: int, whole: bool) -> list[Job]:
     drawn: list[tuple[str, Way, Predictability]] = [(f"folds: {HAIKU.name}", HAIKU, folds)]
     search = partial(searched, task=task, gold=gold, seed=seed, authors=AUTHORS)
     rounds = BootstrapSettings()
-    made: list[Job] = [
-        partial(search, "icm", settings=annealing, ways=by_folds + on_path, predict=folds),
-        partial(search, "icm", settings=annealing, ways=drawn, predict=folds, draws=DRAWS),
-        partial(search, "bootstrap", settings=rounds, ways=by_folds, predict=folds),
-        partial(search, "bootstrap", settings=rounds, ways=drawn, predict=folds, draws=DRAWS),
+    return [
+        partial(search, "icm", settings=annealing, ways=by_folds + on_path, measure=folds),
+        partial(search, "icm", settings=annealing, ways=drawn, measure=folds, draws=DRAWS),
+        partial(search, "bootstrap", settings=rounds, ways=by_folds, measure=folds),
+        partial(search, "bootstrap", settings=rounds, ways=drawn, measure=folds, draws=DRAWS),
     ]
-    if whole:
-        made += [
-            partial(search, "icm by loo", settings=annealing, ways=on_path, predict=loo),
-            partial(search, "authors", settings=theirs, ways=[], predict=InDatasetOrder(loo)),
-        ]
-    return made
 
 
-def run_job(items: int, iterations: int, whole: bool, seed: int, number: int) -> Search:
+def run_job(items: int, iterations: int, seed: int, number: int) -> Search:
     """One search, made anew in the process that runs it."""
-    return jobs(items, iterations, seed, whole)[number]()
+    return jobs(items, iterations, seed)[number]()
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:
@@ -153,11 +145,7 @@ def table(found: Sequence[Search]) -> str:
             same = [s for s in found if s.method == method and _drawn(s) == drawn]
             names = same[0].bills if same else ()
             lines += [_row(method, name, same, theirs) for name in names]
-    lines += [_authors_row(name, sent, "") for name, sent in counts.items()]
-    own = [s for s in found if s.method == "authors"]
-    if own:
-        accuracy = spread([100 * s.accuracy for s in own], ".1f")
-        lines.append(_authors_row("run: changed", [s.changed_values for s in own], accuracy))
+    lines += [_authors_row(name, sent) for name, sent in counts.items()]
     return "\n".join(lines)
 
 
@@ -176,7 +164,7 @@ def _row(
     usages = [s.bills[name].usage for s in same]
     by, _, way = name.partition(": ")
     accuracy = spread([100 * s.accuracy for s in same], ".1f")
-    if by == "loo" and method == "icm":
+    if by == "loo":
         accuracy = "path by folds"
     read = sum(u.cache_read_tokens for u in usages) / sum(u.prompt_tokens for u in usages)
     sent, billed, usd = (
@@ -189,7 +177,7 @@ def _row(
     )
     full = next(w.terms.price.input for w in (*WAYS, HAIKU) if w.name == way and w.terms.price)
     cells = (
-        f"{method.removesuffix(' by loo')} by {by}",
+        f"{method} by {by}",
         way,
         accuracy,
         spread([u.calls for u in usages]),
@@ -203,7 +191,7 @@ def _row(
     return f"| {' | '.join(cells)} |"
 
 
-def _authors_row(name: str, sent: Sequence[Sent], accuracy: str) -> str:
+def _authors_row(name: str, sent: Sequence[Sent]) -> str:
     _, tokens = _mean(sent)
     prices = [
         f"{tokens * way.terms.price.input / 1e6:,.2f} ({way.name.split(', ')[1]})"
@@ -212,7 +200,7 @@ def _authors_row(name: str, sent: Sequence[Sent], accuracy: str) -> str:
     ]
     asked, read = spread([s.prompts for s in sent]), spread([s.tokens for s in sent])
     return (
-        f"| the authors', {name} | a prompt a call | {accuracy} | {asked} | {read} | 0% "
+        f"| the authors', {name} | a prompt a call |  | {asked} | {read} | 0% "
         f"| {', '.join(prices)} | | | |"
     )
 
@@ -222,13 +210,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=256)
     parser.add_argument("--iterations", type=int, default=1_000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--whole", action="store_true", help="also run loo and the authors'")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    run = partial(run_job, a.items, a.iterations, a.whole)
+    run = partial(run_job, a.items, a.iterations)
     # The dearest first, so that no process is left with it at the end.
-    kinds = reversed(range(len(jobs(a.items, a.iterations, 0, a.whole))))
+    kinds = reversed(range(len(jobs(a.items, a.iterations, 0))))
     work = [(seed, number) for number in kinds for seed in range(a.seeds)]
     with ProcessPoolExecutor(a.processes) as pool:
         found = list(pool.map(run, *zip(*work, strict=True)))

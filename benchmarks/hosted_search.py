@@ -16,11 +16,12 @@ from hashlib import blake2b
 import numpy as np
 
 from elicit.constraints import Constraint
-from elicit.objective import Labelling, Predictability
+from elicit.objective import Objective
 from elicit.organism import model_path
 from elicit.organism.embedded_tasks import claims
 from elicit.organism.world import make_world
 from elicit.pieces import Pieces, pieces_by_ratio
+from elicit.predictability import Labelling, Plan, Predictability, predict
 from elicit.prompt import Template, Writing
 from elicit.providers.base import (
     UNBOUNDED,
@@ -35,8 +36,9 @@ from elicit.providers.billing import FIRST_GUESS
 from elicit.providers.registry import open_model
 from elicit.providers.sampled import SampledProvider, one_draw
 from elicit.repair import repair
-from elicit.scorer import FloatArray, IntArray, Scorer
+from elicit.scorer import IntArray, Scorer
 from elicit.search.methods import MethodSettings, search
+from elicit.search.problem import Problem
 from elicit.search.state import State
 from elicit.stand_in import StandIn, Temper
 from elicit.tally import Bill, Hosted, Tally
@@ -121,12 +123,12 @@ class Counter:
     """What one way would be sent, by one predictability."""
 
     way: Way
-    predict: Predictability
+    measure: Predictability
     scorer: StandIn
     tally: Tally
 
     @staticmethod
-    def of(way: Way, predict: Predictability, task: Task, provider: Provider) -> Counter:
+    def of(way: Way, measure: Predictability, task: Task, provider: Provider) -> Counter:
         tally = Tally(way.terms)
         scorer = StandIn(
             task.render(way.writing),
@@ -137,7 +139,7 @@ class Counter:
             Temper(),
             seed=0,
         )
-        return Counter(way, predict, scorer, tally)
+        return Counter(way, measure, scorer, tally)
 
 
 @dataclass
@@ -198,34 +200,15 @@ class Watched:
     authors: Authors
     heard: set[bytes] = field(default_factory=set)
 
-    def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
+    def plan(self, labelling: Labelling, items: IntArray) -> Plan:
         parts = (labelling.labels, labelling.order, items)
         key = b"|".join(part.tobytes() for part in parts)
         if key not in self.heard:
             self.heard.add(key)
             for counter in self.counters:
-                counter.predict(counter.scorer, labelling, items)
+                predict(counter.scorer, counter.measure, labelling, items)
             self.authors.heard(labelling, items)
-        return self.inner(scorer, labelling, items)
-
-    def variances(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
-        return self.inner.variances(scorer, labelling, items)
-
-
-@dataclass(frozen=True)
-class InDatasetOrder:
-    """Demonstrations stand in the order of the data, whatever was labelled first."""
-
-    inner: Predictability
-
-    def __call__(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
-        return self.inner(scorer, self._sorted(labelling), items)
-
-    def variances(self, scorer: Scorer, labelling: Labelling, items: IntArray) -> FloatArray:
-        return self.inner.variances(scorer, self._sorted(labelling), items)
-
-    def _sorted(self, labelling: Labelling) -> Labelling:
-        return Labelling(labelling.labels, np.sort(labelling.order))
+        return self.inner.plan(labelling, items)
 
 
 @dataclass(frozen=True)
@@ -252,7 +235,7 @@ def searched(
     settings: MethodSettings,
     seed: int,
     ways: Sequence[tuple[str, Way, Predictability]],
-    predict: Predictability,
+    measure: Predictability,
     authors: Way,
     draws: int = 0,
 ) -> Search:
@@ -263,19 +246,20 @@ def searched(
             name: Counter.of(way, measure, task, provider) for name, way, measure in ways
         }
         theirs = Authors(authors.pieces(task))
-        watched = Watched(predict, list(counters.values()), theirs)
+        watched = Watched(measure, list(counters.values()), theirs)
         scorer, rules = Scorer(task.render(), provider), task.rules()
+        problem = Problem.of(scorer, Objective(rules, watched))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0])))
         changed = 0
         final = None
-        for final in search(scorer, rules, watched, settings, rng):
+        for final in search(problem, settings, rng):
             if final.step is not None:
                 changed += bool(final.step.flips)
                 if final.step.item is not None:
                     theirs.step(final, final.step.item)
         if final is None:
             raise AssertionError("a search yields at least one state")
-        labels = _finished(scorer, watched, final, task)
+        labels = _finished(problem, final)
     return Search(
         method,
         seed,
@@ -289,9 +273,9 @@ def searched(
     )
 
 
-def _finished(scorer: Scorer, predict: Predictability, state: State, task: Task) -> IntArray:
+def _finished(problem: Problem, state: State) -> IntArray:
     """The labels found, the rest by the model's scores, and no contradiction."""
-    scores = predict(scorer, state.labelling, np.arange(scorer.n_items)).copy()
+    scores = problem.predict(state.labelling, np.arange(problem.scorer.n_items)).copy()
     order = state.labelling.order
     scores[order, state.labelling.labels[order]] += 1e3
-    return repair(scores, task.rules())
+    return repair(scores, problem.objective.rules)

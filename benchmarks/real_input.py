@@ -81,6 +81,7 @@ def main() -> None:
             task,
             f"llama-cpp:{a.model}",
             cache=Path(folder) / "scores.db",
+            method="icm",
             iterations=a.iterations,
             demonstrations=a.demonstrations,
             on_progress=note,

@@ -21,7 +21,18 @@ from typing import Any
 def run(cache: Path, task: str, iterations: int, seed: int) -> tuple[dict[str, Any], float]:
     """One run as a user starts it; returns what it printed and its seconds."""
     code = "from elicit.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "run", task, "--json", "--cache", str(cache)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        task,
+        "--method",
+        "icm",
+        "--json",
+        "--cache",
+        str(cache),
+    ]
     command += ["--seed", str(seed), "--set", f"iterations={iterations}"]
     start = time.perf_counter()
     done = subprocess.run(

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from elicit.prompt import TaskError
 
@@ -102,6 +103,16 @@ class Rules:
         columns = np.array([i for c in kept for i in c], np.int64)
         ones = np.ones(len(columns), np.int64)
         self._member = csr_array((ones, (rows, columns)), shape=(len(kept), n_items))
+
+    def parts(self) -> IntArray:
+        """(n_items,): items with equal numbers are connected by rules, others are not."""
+        heads = [self.pairs[:, 0], *(np.full(len(g.items), g.items[0]) for g in self.groups)]
+        tails = [self.pairs[:, 1], *(np.array(g.items) for g in self.groups)]
+        row, column = np.concatenate(heads), np.concatenate(tails)
+        shape = (self.n_items, self.n_items)
+        graph = csr_array((np.ones(row.size), (row, column)), shape=shape)
+        _, part = connected_components(graph, directed=False)
+        return part.astype(np.int64)
 
     def _broken_pairs(self, labels: IntArray) -> IntArray:
         a, b = labels[self.pairs[:, 0]], labels[self.pairs[:, 1]]

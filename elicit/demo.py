@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,12 +17,15 @@ from elicit.providers.usage import Meter
 from elicit.run import Progress, begin, drive
 from elicit.scorer import IntArray, Scorer
 from elicit.search.baselines import few_shot, zero_shot
-from elicit.settings import RunSettings
-from elicit.task import Task
+from elicit.settings import Method, RunSettings
 from elicit.task_file import load_task
 
 ITEMS = 64
 SHOTS = 32
+METHODS: Mapping[str, Method] = {
+    "bootstrap, no labels": "bootstrap",
+    "ICM, no labels": "icm",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def demonstrate(
     cache: Path | None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Demo:
-    """Zero-shot, random and golden few-shot, and ICM on the embedded claims."""
+    """Zero-shot, random and golden few-shot, bootstrap and ICM on the embedded claims."""
     task = load_task(task_path, limit=ITEMS)
     gold = load_gold(task_path, [item.id for item in task.items])
     if gold is None:
@@ -63,9 +66,12 @@ def demonstrate(
                 f"golden few-shot ({SHOTS})": _few_shot(scorer, gold, gold, rng),
             }
             runs = RunStore(store)
-            # Its own meter within the demo's, so that the run's record counts the run alone.
-            chain = Meter(meter)
-            found["ICM, no labels"] = _icm(task, gold, seed, runs, chain, on_progress)
+            for name, method in METHODS.items():
+                # Its own meter within the demo's, so that a run's record counts the run alone.
+                settings = RunSettings(method=method, seed=seed)
+                run = begin(runs, task, Meter(meter), "tiny", settings)
+                outcome = drive(run, runs, task, Meter(meter), on_progress)
+                found[name] = float((outcome.answer.labels == gold).mean())
             for name, value in found.items():
                 right.setdefault(name, []).append(value)
         accuracy = {name: over_seeds(values) for name, values in right.items()}
@@ -77,16 +83,3 @@ def _few_shot(
 ) -> float:
     items, log_probs = few_shot(scorer, labels, SHOTS, rng)
     return float((log_probs.argmax(axis=1) == gold[items]).mean())
-
-
-def _icm(
-    task: Task,
-    gold: IntArray,
-    seed: int,
-    runs: RunStore,
-    meter: Meter,
-    on_progress: Callable[[Progress], None],
-) -> float:
-    run = begin(runs, task, meter, "tiny", RunSettings(seed=seed))
-    outcome = drive(run, runs, task, meter, on_progress)
-    return float((outcome.best.labels == gold).mean())

@@ -10,17 +10,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from elicit.agreement import mean_agreement
 from elicit.cache.errors import InputError
 from elicit.cache.findings import Findings
 from elicit.cache.location import store_path
 from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
+from elicit.constraints import UNLABELLED
+from elicit.outcome import Outcome, outcome_of
 from elicit.providers.base import Provider, Usage
 from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import in_batches, open_model
 from elicit.providers.sampled import SampledProvider
 from elicit.providers.usage import Account, Limits, Meter
-from elicit.run import Outcome, Progress, agreement, begin, drive, outcome_of
+from elicit.run import Progress, begin, drive
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
 from elicit.task import Task
@@ -39,13 +42,19 @@ class Result:
 
     @property
     def labels(self) -> IntArray:
-        """(n_items,), one index into `task.labels` an item."""
-        return self.outcome.best.labels
+        """(n_items,), one index into `task.labels` an item; -1 = abstained."""
+        return self.outcome.answer.labels
 
     @property
     def log_odds(self) -> FloatArray:
         """(n_items,), in nats: each label against the best other."""
-        return self.outcome.best.log_odds
+        return self.outcome.answer.log_odds
+
+    @property
+    def log_probs(self) -> FloatArray | None:
+        """(n_items, n_labels), normalised natural logs: how the model predicts each item from
+        the labels of the others. None of a run made before they were kept."""
+        return self.outcome.answer.log_probs
 
     @property
     def usage(self) -> Usage:
@@ -53,11 +62,12 @@ class Result:
         return self.outcome.usage
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """One row an item: id, label, log-odds."""
+        """One row an item: id, label (None = abstained), log-odds."""
         for item, label, odds in zip(
             self.task.items, self.labels.tolist(), self.log_odds.tolist(), strict=True
         ):
-            yield {"id": item.id, "label": self.task.labels[label], "log_odds": odds}
+            name = None if label == UNLABELLED else self.task.labels[label]
+            yield {"id": item.id, "label": name, "log_odds": odds}
 
     def save(self, path: str | Path) -> Path:
         """Write the rows as JSON Lines, in one step: all of them or no file.
@@ -83,16 +93,16 @@ class Result:
 
     def summary(self) -> dict[str, object]:
         """What `--json` prints."""
-        best = self.outcome.best
-        names = [self.task.labels[label] for label in self.labels.tolist()]
+        names = [row["label"] for row in self.rows()]
         return {
             "run": self.run.name,
             "model": self.run.model,
             "items": len(self.task.items),
             "labels": {name: names.count(name) for name in self.task.labels},
-            "objective": best.objective,
-            "inconsistency": best.inconsistency,
-            "agreement": agreement(self.outcome.chains),
+            "abstained": names.count(None),
+            "objective": self.outcome.best.objective,
+            "inconsistency": self.outcome.answer.inconsistency,
+            "agreement": mean_agreement([chain.labels for chain in self.outcome.chains]),
             "mean_coverage": self.outcome.mean_coverage,
             "bounded_share": self.outcome.bounded_share,
             "usage": asdict(self.usage),

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
 
 from elicit.constraints import MAX_ASSIGNMENTS, GroupRule, IntArray, Rules
 from elicit.prompt import TaskError
@@ -46,13 +45,11 @@ def repair(
 
 def _components(rules: Rules) -> list[tuple[IntArray, list[int], list[GroupRule]]]:
     """Items, pair numbers and group rules of every component that has a rule."""
-    heads = [rules.pairs[:, 0], *(np.full(len(g.items), g.items[0]) for g in rules.groups)]
-    tails = [rules.pairs[:, 1], *(np.array(g.items) for g in rules.groups)]
-    row, column = np.concatenate(heads), np.concatenate(tails)
-    graph = coo_array((np.ones(len(row)), (row, column)), shape=(rules.n_items,) * 2)
-    _, part = connected_components(csr_array(graph), directed=False)
+    part = rules.parts()
+    grouped = [item for group in rules.groups for item in group.items]
+    constrained = np.unique([*rules.pairs.ravel().tolist(), *grouped]).astype(np.int64)
     items: dict[int, list[int]] = {}
-    for item in np.unique(np.concatenate([row, column])).tolist():
+    for item in constrained.tolist():
         items.setdefault(int(part[item]), []).append(item)
     pairs: dict[int, list[int]] = {p: [] for p in items}
     for number, first in enumerate(rules.pairs[:, 0].tolist()):

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from elicit.cache.errors import InputError
 from elicit.cache.runs import Run, RunStore
-from elicit.constraints import UNLABELLED, Rules
-from elicit.objective import Predictability, log_odds
+from elicit.constraints import Rules
+from elicit.objective import log_odds
+from elicit.outcome import Chain, Outcome, answer_of, summary_of
+from elicit.prior import parse_prior, with_mean
 from elicit.providers.base import Usage
 from elicit.providers.registry import lasting_name
 from elicit.providers.usage import BudgetReached, Meter
 from elicit.repair import repair
-from elicit.scorer import FloatArray, IntArray, Scorer
+from elicit.scorer import IntArray, Scorer
 from elicit.search.methods import most_iterations, search
+from elicit.search.problem import Problem
 from elicit.search.state import State
 from elicit.settings import RunSettings, settings_from
 from elicit.task import Task
@@ -32,8 +35,10 @@ from elicit.task import Task
 _log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 0.5
-FACTS = ("items", "identity", "batch")
+FACTS = ("items", "identity", "batch", "searches")
 """What a run's record holds beside its settings."""
+SEARCHES = 2
+"""Raised whenever a search of equal settings would go another way than before."""
 SETTLED = 1e3
 """Nats added for a label the search found: above any difference of log-probabilities."""
 
@@ -51,35 +56,6 @@ class Progress:
     """Spent since this process took up the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """What one seed found."""
-
-    labels: IntArray
-    """(n_items,), one index into the task's labels an item."""
-    log_odds: FloatArray
-    """(n_items,), in nats: the label against the best other, given the other items' labels."""
-    objective: float
-    inconsistency: int
-    """Inconsistencies left among the final labels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """All chains of a run; the best objective is the run's answer."""
-
-    chains: tuple[Chain, ...]
-    usage: Usage
-    mean_coverage: float | None
-    """Mean total probability of the labels in the scores of the final labellings, 0 to 1."""
-    bounded_share: float | None = None
-    """Share of those scores in which a label has an upper bound, not a number, 0 to 1."""
-
-    @property
-    def best(self) -> Chain:
-        return max(self.chains, key=lambda chain: chain.objective)
-
-
 def begin(
     runs: RunStore,
     task: Task,
@@ -95,9 +71,10 @@ def begin(
     `batch` is kept for whoever resumes it: that its requests go through a batch endpoint.
 
     Raises:
-        InputError: they can't, or the name is taken.
+        InputError: they can't, the prior is not one of these labels, or the name is taken.
     """
     repair(np.zeros((len(task.items), len(task.labels))), task.rules())
+    parse_prior(settings.prior, task.labels)
     if settings.method == "icm" and meter.capabilities.evidence == "sampled":
         _log.warning(
             "%s tells no probabilities, so each prompt is asked %d times: annealing takes many "
@@ -106,7 +83,12 @@ def begin(
             meter.capabilities.samples,
         )
     identity = meter.identity.digest().hex()
-    facts = {"items": len(task.items), "identity": identity, "batch": batch}
+    facts = {
+        "items": len(task.items),
+        "identity": identity,
+        "batch": batch,
+        "searches": SEARCHES,
+    }
     return runs.create(
         name,
         task_digest=task.digest(),
@@ -149,11 +131,16 @@ def drive(
             f"run {run.name!r}: {run.model} is not the model it began with (another file, "
             "other settings or another llama.cpp). Give that model back, or start a new run."
         )
+    if run.settings.get("searches") != SEARCHES:
+        raise InputError(
+            f"run {run.name!r} was begun by another version of elicit, whose searches go "
+            "another way. Start a new run: the scores it has paid for are kept."
+        )
     with runs.claim(run.id, force=force):
         status = "failed"
         try:
             outcome = _chains(run, runs, task, meter, on_progress)
-            runs.finish(run.id, "done", _summary(outcome, task))
+            runs.finish(run.id, "done", summary_of(outcome, task))
             status = "done"
         except BudgetReached as reached:
             status = "budget"
@@ -179,15 +166,17 @@ def _chains(
     rendered = task.render(settings.writing_for(meter.capabilities.form))
     scorer = Scorer(rendered, meter)
     rules = task.rules()
+    pool = pool_of(settings, rules)
     chains: list[Chain] = []
     finals: list[Scorer] = []
     for number in range(settings.chains):
         seed = np.random.SeedSequence([settings.seed, number])
-        predict = settings.predictability_for(scorer, np.random.default_rng(seed.spawn(1)[0]))
+        drawn = np.random.default_rng(seed.spawn(1)[0])
+        problem = Problem(scorer, settings.objective_for(scorer, rules, drawn), pool)
         rng = np.random.Generator(np.random.PCG64(seed))
         saved = _saved(runs, run.id, number)
-        states = search(scorer, rules, predict, settings.search, rng, saved)
-        iterations = most_iterations(settings.search, scorer.n_items)
+        states = search(problem, settings.search, rng, saved)
+        iterations = most_iterations(settings.search, pool.size)
         final = None
         for final in _checkpointed(states, runs, run.id, number):
             on_progress(Progress(number, settings.chains, iterations, final, meter.usage))
@@ -197,14 +186,28 @@ def _chains(
         # A scorer that has read nothing yet, so that the coverage told is that of the final
         # scores, and the same however often the run was taken up.
         last = Scorer(rendered, meter)
-        chains.append(_finish(last, rules, predict, final))
+        chains.append(_finish(replace(problem, scorer=last), final))
         finals.append(last)
     return Outcome(
         tuple(chains),
+        answer_of(chains, settings, rules),
         meter.usage,
         _mean([scorer.mean_coverage for scorer in finals]),
         _mean([scorer.bounded_share for scorer in finals]),
     )
+
+
+def pool_of(settings: RunSettings, rules: Rules) -> IntArray:
+    """The items searched: all, or some drawn by seed, each with all it is connected to."""
+    parts = rules.parts()
+    if not 0 < settings.pool < rules.n_items:
+        return np.arange(rules.n_items)
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
+    order = rng.permutation(int(parts.max()) + 1)
+    sizes = np.bincount(parts)[order].cumsum()
+    enough = int(np.searchsorted(sizes, settings.pool)) + 1
+    found: IntArray = np.flatnonzero(np.isin(parts, order[:enough]))
+    return found
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -250,16 +253,18 @@ def _trace_row(state: State) -> tuple[object, ...]:
     return (*head, step.item, step.label, step.flips, step.delta, step.accepted)
 
 
-def _finish(scorer: Scorer, rules: Rules, predict: Predictability, state: State) -> Chain:
+def _finish(problem: Problem, state: State) -> Chain:
     """Label what the search left unlabelled, and repair what it left inconsistent.
 
     Labels the search found stand wherever the constraints allow it: they are given up only
     in a component that is inconsistent.
     """
-    labelling = state.labelling
+    scorer, objective, labelling = problem.scorer, problem.objective, state.labelling
+    rules = objective.rules
     everything = np.arange(scorer.n_items)
-    log_probs = predict(scorer, labelling, everything)
-    scores = log_probs.copy()
+    log_probs = problem.predict(labelling, everything)
+    scores = log_probs if objective.prior is None else with_mean(log_probs, objective.prior)
+    scores = scores.copy()
     broken = {item for items in rules.violations(labelling.labels) for item in items}
     settled = [i for i in labelling.order.tolist() if i not in broken]
     # So that a settled label only moves where no consistent labelling has it.
@@ -270,61 +275,5 @@ def _finish(scorer: Scorer, rules: Rules, predict: Predictability, state: State)
         log_odds=log_odds(log_probs, labels),
         objective=state.objective,
         inconsistency=rules.count(labels),
+        log_probs=log_probs,
     )
-
-
-def _summary(outcome: Outcome, task: Task) -> Mapping[str, object]:
-    """The result as it is kept with the run: JSON, by item id."""
-    return {
-        "ids": [item.id for item in task.items],
-        "label_names": list(task.labels),
-        "mean_coverage": outcome.mean_coverage,
-        "bounded_share": outcome.bounded_share,
-        "chains": [
-            {
-                "labels": chain.labels.tolist(),
-                "log_odds": chain.log_odds.tolist(),
-                "objective": chain.objective,
-                "inconsistency": chain.inconsistency,
-            }
-            for chain in outcome.chains
-        ],
-    }
-
-
-def outcome_of(run: Run) -> Outcome:
-    """The outcome of a finished run, read back from its record."""
-    result = run.result
-    if result is None:
-        raise ValueError(f"run {run.name} has no result yet")
-    chains = tuple(
-        Chain(
-            labels=np.array(chain["labels"], np.int64),
-            log_odds=np.array(chain["log_odds"], float),
-            objective=float(chain["objective"]),
-            inconsistency=int(chain["inconsistency"]),
-        )
-        for chain in result["chains"]
-    )
-    return Outcome(
-        chains, _usage(run.usage), result["mean_coverage"], result.get("bounded_share")
-    )
-
-
-def _usage(totals: Mapping[str, float]) -> Usage:
-    counts = {k: int(v) for k, v in totals.items() if k != "cost_usd"}
-    return Usage(**counts, cost_usd=totals.get("cost_usd"))
-
-
-def agreement(chains: tuple[Chain, ...]) -> float | None:
-    """Mean share of items on which two chains agree, 0 to 1; None for a single chain.
-
-    With two labels, a chain that found the same split under swapped names agrees in the
-    split; that is for `diagnose` to tell apart, here names count.
-    """
-    pairs = [
-        float((a.labels == b.labels)[(a.labels != UNLABELLED)].mean())
-        for i, a in enumerate(chains)
-        for b in chains[i + 1 :]
-    ]
-    return float(np.mean(pairs)) if pairs else None

@@ -117,12 +117,17 @@ class Scorer:
         known = [self._remembered(ask) for ask in asks]
         shares = self.provider.capabilities.items_per_call > 1
         missing = []
+        # Asks of one context share an array: what one of them is about to fetch, another
+        # need not.
+        under_way: dict[int, set[int]] = {}
         for row, ask in enumerate(asks):
+            fetched = under_way.setdefault(id(known[row]), set())
             new = ask.items[np.isnan(known[row][ask.items, 0, 0])]
             if new.size and shares:
                 others = may_as_well(ask, self.n_items)
                 new = others[np.isnan(known[row][others, 0, 0])]
-            missing += [(row, item) for item in new.tolist()]
+            missing += [(row, item) for item in new.tolist() if item not in fetched]
+            fetched.update(new.tolist())
         if missing:
             self._fetch(asks, known, missing)
         return [rows[ask.items] for ask, rows in zip(asks, known, strict=True)]

@@ -14,7 +14,10 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.objective import Folds, LeaveOneOut, Measure, Predictability
+from elicit.constraints import Rules
+from elicit.objective import Measure, Objective
+from elicit.predictability import Folds, LeaveOneOut, Predictability, Prequential
+from elicit.prior import parse_prior
 from elicit.prompt import Writing
 from elicit.providers.base import Form, PromptTooLong
 from elicit.scorer import Scorer
@@ -22,24 +25,39 @@ from elicit.search.bootstrap import BootstrapSettings
 from elicit.search.icm import ICMSettings
 from elicit.search.methods import MethodSettings
 
-Kind = Literal["folds", "loo"]
+Kind = Literal["folds", "loo", "prequential"]
 Method = Literal["icm", "bootstrap"]
+Combine = Literal["best", "mixture"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """What decides a run's result, beside task and model."""
 
-    method: Method = "icm"
+    method: Method = "bootstrap"
     seed: int = 0
     chains: int = 1
     predictability: Kind = "folds"
     folds: int = 2
+    orders: int = 2
+    """Orders that `prequential` is averaged over."""
     demonstrations: str = "all"
     """`all`, `fit` (as many as the model's context holds), or a number a prompt at most."""
     chat_form: Literal["block", "turns"] = "block"
     """How a chat model is shown demonstrations: in one message with the item, which takes the
     fewest tokens, or as turns of a conversation."""
+    alpha: float = 50.0
+    """α: weight of predictability against one inconsistent pair."""
+    measure: Measure = "mean_log_prob"
+    prior: str = ""
+    """Expected shares of the labels, as `False=0.9,True=0.1`; none are expected by default."""
+    pool: int = 0
+    """Search so many items, drawn by seed with all that they are related to, and label the
+    others from them; 0 stands for all."""
+    combine: Combine = "best"
+    """The labels of the chain with the best objective, or of the mean of all chains."""
+    abstain: float = 0.0
+    """Share of the items, the least certain ones, that are left unlabelled."""
     icm: ICMSettings = field(default_factory=ICMSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
 
@@ -53,8 +71,17 @@ class RunSettings:
             raise InputError(f"setting seed: must be from 0 to 2^63 - 1, not {self.seed}")
         if self.chains < 1:
             raise InputError(f"setting chains: must be at least 1, not {self.chains}")
-        if self.folds < 2:
-            raise InputError(f"setting folds: must be at least 2, not {self.folds}")
+        for name, least in (("folds", 2), ("orders", 1), ("pool", 0)):
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"setting {name}: must be at least {least}, not {getattr(self, name)}"
+                )
+        if not 0 < self.alpha < float("inf"):
+            raise InputError(f"setting alpha: must be a positive number, not {self.alpha}")
+        if not 0 <= self.abstain < 1:
+            raise InputError(
+                f"setting abstain: must be a share from 0 to below 1, not {self.abstain}"
+            )
         if self.demonstrations not in ("all", "fit") and not (
             self.demonstrations.isdecimal() and int(self.demonstrations) > 0
         ):
@@ -63,9 +90,25 @@ class RunSettings:
                 f"not {self.demonstrations!r}"
             )
 
+    def objective_for(
+        self, scorer: Scorer, rules: Rules, rng: np.random.Generator
+    ) -> Objective:
+        """The objective these settings name. See `predictability_for`."""
+        return Objective(
+            rules,
+            self.predictability_for(scorer, rng),
+            self.alpha,
+            self.measure,
+            parse_prior(self.prior, scorer.rendered.labels),
+        )
+
     def predictability_for(self, scorer: Scorer, rng: np.random.Generator) -> Predictability:
         """The measure these settings name; which demonstrations are shown is drawn by seed."""
         limit = self._limit(scorer)
+        if self.predictability == "prequential":
+            others = (self.orders - 1) // 2
+            ranks = [rng.permutation(scorer.n_items) for _ in range(others)]
+            return Prequential(self.orders, np.array(ranks) if ranks else None, limit)
         rank = None if limit is None else rng.permutation(scorer.n_items)
         if self.predictability == "loo":
             return LeaveOneOut(rank, limit)
@@ -149,12 +192,18 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
             continue  # whoever chose the method knew of it and wants another
         raise InputError(
             f"{origins[name]}: setting {name} is not one of the method {method}, which has "
-            f"{', '.join(sorted(of_method))}"
+            f"{', '.join(sorted(of_method))}; it is one of {_method_of(name)}: give --method "
+            f"{_method_of(name)} (method = \"{_method_of(name)}\")"
         )
     chosen: dict[str, Any] = {k: v for k, v in values.items() if k in of_method}
     own: dict[str, Any] = {k: v for k, v in values.items() if k in of_run}
     own[method] = _METHODS[method](**chosen)
     return Resolved(RunSettings(**own), origins)
+
+
+def _method_of(name: str) -> str:
+    """The first method that has a setting of this name."""
+    return next(m for m, kind in _METHODS.items() if name in {f.name for f in fields(kind)})
 
 
 def settings_from(data: Mapping[str, Any]) -> RunSettings:

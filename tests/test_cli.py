@@ -27,6 +27,8 @@ id = "id"
 item = "{{ text }}:"
 """
 
+ICM = ("--method", "icm")
+
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from elicit.cli.main import main; main()", *arguments]
@@ -76,7 +78,7 @@ def test_run_eval_and_a_second_run_from_the_cache(tmp_path: Path) -> None:
 
 
 def test_a_budget_stops_with_3_and_resume_ends_as_if_it_had_not(tmp_path: Path) -> None:
-    arguments = ("run", "claims", "--limit", "24", "--set", "iterations=40", "--json")
+    arguments = ("run", "claims", "--limit", "24", *ICM, "--set", "iterations=40", "--json")
     whole = elicit(*arguments, "--name", "w", cache=tmp_path / "w.db")
     cache = tmp_path / "e.db"
     stopped = elicit(*arguments, "--name", "a", "--max-tokens-spent", "900", cache=cache)
@@ -89,7 +91,7 @@ def test_a_budget_stops_with_3_and_resume_ends_as_if_it_had_not(tmp_path: Path) 
 
 def test_killed_at_random_instants_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
-    arguments = ("run", "claims", "--limit", "96", "--name", "r", "--json")
+    arguments = ("run", "claims", "--limit", "96", *ICM, "--name", "r", "--json")
     expected = json.loads(elicit(*arguments, cache=whole).stdout)
     rng = random.Random(0)
     kills = 0

@@ -14,8 +14,8 @@ import pytest
 from elicit.cache.errors import InputError
 from elicit.constraints import Constraint
 from elicit.estimate import Speed, estimate, facts_of
-from elicit.objective import Folds, Labelling
 from elicit.pieces import pieces_by_ratio
+from elicit.predictability import Folds, Labelling, variances
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
@@ -118,7 +118,7 @@ def test_each_draw_of_a_sampled_model_is_a_call() -> None:
 def test_a_sampled_model_s_noise_reaches_the_search() -> None:
     task = pairs()
     scorer, _ = stand_in(task, Temper())
-    assert not Folds(2).variances(scorer, labelling(24), np.arange(24)).any()
+    assert not variances(scorer, Folds(2), labelling(24), np.arange(24)).any()
     rendered = task.render()
     drawn = StandIn(
         rendered,
@@ -129,7 +129,7 @@ def test_a_sampled_model_s_noise_reaches_the_search() -> None:
         Temper(),
         0,
     )
-    assert (Folds(2).variances(drawn, labelling(24), np.arange(24)) > 0).all()
+    assert (variances(drawn, Folds(2), labelling(24), np.arange(24)) > 0).all()
 
 
 def test_an_unknown_price_is_said() -> None:

@@ -34,7 +34,7 @@ from elicit.settings import RunSettings
 
 ITEMS = 24
 ANNEALING = ICMSettings(initial=ITEMS, iterations=1, repairs=1)
-SETTINGS = RunSettings(icm=ANNEALING)
+SETTINGS = RunSettings(method="icm", icm=ANNEALING)
 SHARE = 0.3
 QUESTION = 1
 """Prompts that are not of the run: what a hosted model is asked when it is opened."""
@@ -164,6 +164,7 @@ def resume_here(cache: Path, limits: Limits | None = None) -> Result:
 def elicit_run(model: str, cache: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "from elicit.cli.main import main; main()", "run"]
     command += ["claims", "--limit", str(ITEMS), "--model", model, "--name", "r"]
+    command += ["--method", "icm"]
     for name in ("initial", "iterations", "repairs"):
         command += ["--set", f"{name}={getattr(ANNEALING, name)}"]
     environment = os.environ | {"ELICIT_CACHE": str(cache)}

@@ -161,11 +161,11 @@ def test_a_budget_stops_before_it_is_passed_and_the_run_goes_on_for_the_rest_alo
     decisions: Decisions, tmp_path: Path, limits: Limits
 ) -> None:
     task = open_task("claims", 16)
-    whole = elicit.label(task, LUNA, cache=tmp_path / "whole.db")
+    whole = elicit.label(task, LUNA, cache=tmp_path / "whole.db", method="icm")
     all_calls = len(decisions.calls)
     decisions.calls.clear()
     with pytest.raises(BudgetReached, match="elicit resume r"):
-        elicit.label(task, LUNA, cache=tmp_path / "e.db", name="r", limits=limits)
+        elicit.label(task, LUNA, cache=tmp_path / "e.db", name="r", limits=limits, method="icm")
     assert limits.calls is None or len(decisions.calls) <= limits.calls
     result = resume("r", open_task, cache=tmp_path / "e.db")
     assert list(result.rows()) == list(whole.rows())
@@ -234,6 +234,6 @@ def test_a_batch_that_was_left_alone_is_read_by_who_resumes(
 def test_a_batch_is_refused_where_it_makes_no_sense(tmp_path: Path) -> None:
     task = open_task("claims", 8)
     with pytest.raises(InputError, match='method="bootstrap"'):
-        elicit.label(task, "tiny", cache=tmp_path / "e.db", batch=True)
+        elicit.label(task, "tiny", cache=tmp_path / "e.db", batch=True, method="icm")
     with pytest.raises(ModelError, match="no hosted model"):
         elicit.label(task, "tiny", cache=tmp_path / "e.db", batch=True, method="bootstrap")

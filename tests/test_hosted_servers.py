@@ -142,7 +142,9 @@ def test_log_probabilities_are_those_of_the_local_path(server: Server, asked: st
 def test_a_run_finds_the_labels_that_the_local_path_finds(server: Server, store: Path) -> None:
     task = open_task("claims", 24)
     model = f"compatible:{server.url}#organism?scorer=completions"
-    settings = resolve(("test", {"initial": 4, "iterations": 12, "seed": 7})).settings
+    settings = resolve(
+        ("test", {"method": "icm", "initial": 4, "iterations": 12, "seed": 7})
+    ).settings
     hosted = elicit.label(task, model, cache=store, settings=settings)
     local = elicit.label(task, LOCAL, cache=store, settings=settings)
     assert hosted.labels.tolist() == local.labels.tolist()

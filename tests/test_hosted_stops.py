@@ -27,8 +27,8 @@ from elicit.cache.store import ScoreStore
 from elicit.cli.main import main
 
 RUN = ("run", "claims", "--limit", "12", "--name", "r", "--json")
-SHORT = ("--set", "iterations=6", "--set", "initial=4")
-LONG = ("--set", "iterations=40", "--set", "initial=4")
+SHORT = ("--method", "icm", "--set", "iterations=6", "--set", "initial=4")
+LONG = ("--method", "icm", "--set", "iterations=40", "--set", "initial=4")
 
 PRICES = """[[price]]
 provider = "compatible"

@@ -9,13 +9,22 @@ import pytest
 
 from elicit.cache.store import ScoreStore
 from elicit.constraints import Constraint
-from elicit.objective import Folds, Labelling, LeaveOneOut, predictability_score
+from elicit.objective import Objective, predictability_score
+from elicit.predictability import (
+    Folds,
+    Labelling,
+    LeaveOneOut,
+    Predictability,
+    Prequential,
+    predict,
+)
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
     Capabilities,
     Identity,
     LabelScores,
+    Provider,
     ScoredUnit,
     ScoreRequest,
     Scoring,
@@ -25,6 +34,7 @@ from elicit.providers.cached import CachedProvider
 from elicit.providers.usage import Account, BudgetReached, Limits, Meter
 from elicit.scorer import Scorer
 from elicit.search.icm import ICMSettings, icm
+from elicit.search.problem import Problem
 from elicit.search.schedule import accepts, temperature
 from elicit.search.state import State
 from elicit.task import Task
@@ -72,13 +82,15 @@ def parity_task(n: int = 16) -> Task:
     return Task(labels=["no", "yes"], items=items, template="{{ number }} ", constraints=[rule])
 
 
+def problem(provider: Provider, task: Task | None = None) -> Problem:
+    task = task or parity_task()
+    return Problem.of(Scorer(task.render(), provider), Objective(task.rules(), Folds(2)))
+
+
 def states(
     provider: Copycat, settings: ICMSettings, seed: int, state: State | None = None
 ) -> list[State]:
-    task = parity_task()
-    scorer = Scorer(task.render(), provider)
-    rng = np.random.default_rng(seed)
-    return list(icm(scorer, task.rules(), Folds(2), settings, rng, state))
+    return list(icm(problem(provider), settings, np.random.default_rng(seed), state))
 
 
 def test_finds_the_coherent_labelling() -> None:
@@ -113,13 +125,13 @@ def test_no_prompt_shows_an_item_its_own_label() -> None:
         assert all(text.split()[0] != question.strip() for text in shown)
 
 
-@pytest.mark.parametrize("predict", [LeaveOneOut(), Folds(2), Folds(3)])
-def test_every_measure_scores_the_items_asked_for(predict: LeaveOneOut | Folds) -> None:
+@pytest.mark.parametrize("measure", [LeaveOneOut(), Folds(2), Folds(3), Prequential(2)])
+def test_every_measure_scores_the_items_asked_for(measure: Predictability) -> None:
     task = parity_task()
     scorer = Scorer(task.render(), Copycat())
     labels = np.arange(16) % 2
     labelling = Labelling(labels.astype(np.int64), np.random.default_rng(0).permutation(16))
-    rows = predict(scorer, labelling, np.arange(16))
+    rows = predict(scorer, measure, labelling, np.arange(16))
     assert rows.shape == (16, 2)
     assert np.allclose(np.exp(rows).sum(axis=1), 1)
     assert (rows.argmax(axis=1) == labels).all()
@@ -127,24 +139,19 @@ def test_every_measure_scores_the_items_asked_for(predict: LeaveOneOut | Folds) 
 
 def test_the_store_answers_a_repeated_search(tmp_path: object) -> None:
     settings = ICMSettings(iterations=25)
-    task = parity_task()
     model = Copycat()
     with ScoreStore(f"{tmp_path}/scores.db") as store:
         for expected_calls in (True, False):
             model.asked.clear()
-            scorer = Scorer(task.render(), CachedProvider(model, store))
-            rng = np.random.default_rng(0)
-            list(icm(scorer, task.rules(), Folds(2), settings, rng))
+            list(icm(problem(CachedProvider(model, store)), settings, np.random.default_rng(0)))
             assert bool(model.asked) is expected_calls
             assert len(set(model.asked)) == len(model.asked)
 
 
 def test_a_budget_stops_before_the_step_that_would_pass_it() -> None:
-    task = parity_task()
     meter = Meter(Copycat(), Account(Limits(tokens=40)))
-    scorer = Scorer(task.render(), meter)
     with pytest.raises(BudgetReached, match="budget reached"):
-        list(icm(scorer, task.rules(), Folds(2), ICMSettings(), np.random.default_rng(0)))
+        list(icm(problem(meter), ICMSettings(), np.random.default_rng(0)))
     assert 20 < meter.usage.forwarded_tokens <= 40
 
 

@@ -128,13 +128,15 @@ def test_a_lone_surrogate_in_an_id_is_written_as_json_has_it(tmp_path: Path) -> 
 def test_a_run_of_the_demonstration_records_its_own_usage(cache: Path) -> None:
     total = demonstrate(CLAIMS, seeds=1, cache=cache).usage.forwarded_tokens
     with open_store(cache) as store:
-        (run,) = RunStore(store).list()
-    assert run.name == "claims-1"
-    assert 0 < run.usage["forwarded_tokens"] < total
+        runs = {run.method: run.usage["forwarded_tokens"] for run in RunStore(store).list()}
+    assert set(runs) == {"bootstrap", "icm"}
+    assert 0 < runs["bootstrap"] < runs["icm"] < total
 
 
 def test_progress_tells_of_every_iteration(cache: Path) -> None:
     seen: list[Progress] = []
     task = open_task("claims", 8)
-    elicit.label(task, "tiny", cache=cache, iterations=12, on_progress=seen.append)
+    elicit.label(
+        task, "tiny", cache=cache, method="icm", iterations=12, on_progress=seen.append
+    )
     assert [event.state.iteration for event in seen] == list(range(13))

@@ -86,6 +86,7 @@ id = "id"
 item = "{{ text }}:"
 verbalizers = { False = " False", True = " True" }
 [run]
+method = "icm"
 iterations = 3
 initial = 2
 """

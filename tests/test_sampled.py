@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from elicit.constraints import UNLABELLED
-from elicit.objective import Folds, score_variance
+from elicit.objective import Objective, score_variance
+from elicit.predictability import Folds
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
@@ -35,6 +36,7 @@ from elicit.providers.sampled import (
 )
 from elicit.scorer import Scorer
 from elicit.search.icm import ICMSettings, icm
+from elicit.search.problem import Problem
 from elicit.search.schedule import accepts
 from elicit.task import Task
 
@@ -281,7 +283,8 @@ def test_annealing_by_draws_labels_what_it_is_given() -> None:
     )
     scorer = Scorer(task.render(), SampledProvider(Coins()))
     rng = np.random.default_rng(0)
-    final = list(icm(scorer, task.rules(), Folds(2), ICMSettings(), rng))[-1]
+    problem = Problem.of(scorer, Objective(task.rules(), Folds(2)))
+    final = list(icm(problem, ICMSettings(), rng))[-1]
     labelled = final.labelling.labels != UNLABELLED
     assert labelled.mean() > 0.9
     share = final.labelling.labels[labelled].mean()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elicit.cache.errors import InputError
-from elicit.objective import Folds, LeaveOneOut
+from elicit.predictability import Folds, LeaveOneOut
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
@@ -50,7 +50,7 @@ def scorer(context: int | None) -> Scorer:
 def test_the_first_layer_wins_and_every_origin_is_known() -> None:
     resolved = resolve(("flag", {"seed": "3"}), ("task", {"seed": 1, "alpha": 20}))
     assert resolved.settings.seed == 3
-    assert resolved.settings.icm.alpha == 20
+    assert resolved.settings.alpha == 20
     assert resolved.origins["seed"] == "flag"
     assert resolved.origins["alpha"] == "task"
     assert resolved.origins["folds"] == "default"
@@ -72,8 +72,13 @@ def test_settings_come_back_from_their_record() -> None:
         ({"folds": 1}, "at least 2"),
         ({"measure": "sum"}, "is not one of"),
         ({"demonstrations": "-2"}, '"all", "fit" or a number'),
-        ({"initial_temperature": 0}, "must be a positive number"),
-        ({"cooling": -1}, "must not be negative"),
+        ({"alpha": 0}, "must be a positive number"),
+        ({"abstain": 1.0}, "must be a share"),
+        ({"pool": -1}, "at least 0"),
+        ({"orders": 0}, "at least 1"),
+        ({"cooling": 0.5}, "is one of icm: give --method icm"),
+        ({"method": "icm", "initial_temperature": 0}, "must be a positive number"),
+        ({"method": "icm", "cooling": -1}, "must not be negative"),
     ],
 )
 def test_what_can_not_be_used_is_refused(layer: dict[str, object], words: str) -> None:

@@ -13,8 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elicit.objective import Folds, Labelling, LeaveOneOut
 from elicit.pieces import Pieces, pieces_by_ratio, pieces_by_tokeniser
+from elicit.predictability import (
+    Folds,
+    Labelling,
+    LeaveOneOut,
+    Predictability,
+    Prequential,
+    predict,
+)
 from elicit.providers.prices import LongPrompts, Price
 from elicit.providers.prompt_cache import PromptCache, find_prompt_cache
 from elicit.providers.registry import open_model
@@ -191,9 +198,9 @@ class Tallying(Scorer):
         return super().log_probs(asks)
 
 
-@pytest.mark.parametrize("predict", [Folds(2), Folds(3), LeaveOneOut()])
+@pytest.mark.parametrize("measure", [Folds(2), Folds(3), LeaveOneOut(), Prequential(3)])
 def test_a_local_model_forwards_exactly_what_is_counted(
-    claims: Task, predict: Folds | LeaveOneOut
+    claims: Task, measure: Predictability
 ) -> None:
     with closing(open_model("tiny")) as provider:
         pieces = pieces_by_tokeniser(claims.render(), provider)
@@ -201,7 +208,7 @@ def test_a_local_model_forwards_exactly_what_is_counted(
         tally, meter = Tally(Local()), Meter(provider)
         scorer = Tallying(claims, meter, pieces, tally)
         for labelling in labellings(12, 3):
-            predict(scorer, labelling, np.arange(12))
+            predict(scorer, measure, labelling, np.arange(12))
         counted = tally.bill.usage
         assert counted.requests == meter.usage.requests
         assert counted.prompt_tokens == meter.usage.prompt_tokens

@@ -18,7 +18,9 @@ from elicit.cli.baselines import baselines
 from elicit.cli.batches import batches
 from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
+from elicit.cli.evaluate import evaluate_run
 from elicit.cli.options import (
+    Abstain,
     AsJson,
     Batch,
     Cache,
@@ -29,6 +31,7 @@ from elicit.cli.options import (
     MaxTokens,
     Method,
     Model,
+    Prior,
     Seed,
     Set,
     TaskName,
@@ -36,14 +39,12 @@ from elicit.cli.options import (
 )
 from elicit.cli.output import notes, out, print_facts, print_json, told_usage
 from elicit.cli.progress import shown_progress
-from elicit.cli.tasks import embedded_tasks, open_task, task_file
+from elicit.cli.tasks import embedded_tasks, open_task
 from elicit.cli.values import resolved
 from elicit.demo import demonstrate
-from elicit.evaluate import evaluate
-from elicit.gold import load_gold
-from elicit.labelling import Result, label, open_store, resume, task_path_of
+from elicit.labelling import Result, label, open_store, resume
+from elicit.outcome import outcome_of
 from elicit.providers.usage import Limits
-from elicit.run import outcome_of
 from elicit.settings import Resolved
 
 app = typer.Typer(
@@ -90,6 +91,8 @@ def run(
     out_folder: Annotated[Path | None, typer.Option("--out", help="Write labels here.")] = None,
     seed: Seed = None,
     chains: Chains = None,
+    prior: Prior = None,
+    abstain: Abstain = None,
     limit: Limit = None,
     settings: Set = None,
     max_cost: MaxCost = None,
@@ -107,7 +110,16 @@ def run(
 ) -> None:
     """Label a task. What is interrupted goes on with `elicit resume`."""
     loaded = open_task(task, limit)
-    chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains)
+    chosen = resolved(
+        task,
+        loaded,
+        settings,
+        method=method,
+        seed=seed,
+        chains=chains,
+        prior=prior,
+        abstain=abstain,
+    )
     if show_settings:
         _show(chosen, as_json)
         return
@@ -157,41 +169,7 @@ def resume_run(
     _report(result, out_folder, as_json)
 
 
-@app.command(name="eval")
-def evaluate_run(
-    name: Annotated[str, typer.Argument(help="A run's name.")],
-    gold: Annotated[str | None, typer.Option(help="A task file with a gold column.")] = None,
-    cache: Cache = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare a run's labels with gold labels."""
-    with open_store(cache) as store:
-        found = RunStore(store).get(name)
-    if found.result is None:
-        raise InputError(f"run {name!r} has no labels yet: elicit resume {name}")
-    source = gold or task_path_of(found)
-    task = open_task(source)
-    if list(task.labels) != found.result["label_names"]:
-        raise InputError(f"{source}: its labels are not those the run {name!r} gave")
-    ids = found.result["ids"]
-    labels = load_gold(task_file(source), ids)
-    if labels is None:
-        raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
-    best = outcome_of(found).best
-    group_of = {item.id: item.group for item in task.items}
-    result = evaluate(best.labels, best.log_odds, labels, [group_of.get(i) or i for i in ids])
-    if as_json:
-        print_json(result.as_dict() | {"inconsistency": best.inconsistency})
-        return
-    out.print(f"accuracy      {result.accuracy.percent()}, n = {result.accuracy.n}")
-    out.print(f"majority      {result.majority:.1%}")
-    if result.auroc is not None:
-        out.print(f"AUROC         {result.auroc:.3f}")
-    if result.calibration_error is not None:
-        out.print(f"calibration   {result.calibration_error:.3f} expected error")
-    out.print(f"inconsistency {best.inconsistency}")
-
-
+app.command(name="eval")(evaluate_run)
 app.command()(estimate)
 app.command()(baselines)
 app.command()(doctor)

@@ -36,6 +36,14 @@ MaxTokens = Annotated[
     int | None,
     typer.Option("--max-tokens-spent", min=0, help="Stop before so many tokens are spent."),
 ]
+Abstain = Annotated[
+    float | None,
+    typer.Option("--abstain", help="Leave this share of the items, the least certain, out."),
+]
+Prior = Annotated[
+    str | None,
+    typer.Option("--prior", help="Expected shares of the labels, as False=0.9,True=0.1."),
+]
 Method = Annotated[str | None, typer.Option("--method", help="icm or bootstrap.")]
 Model = Annotated[
     str,

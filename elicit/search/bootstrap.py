@@ -10,7 +10,6 @@ consistency enforced, recovers 83 to 100 % of the gap between zero-shot and gold
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,12 +17,13 @@ from typing import Literal
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.constraints import UNLABELLED, Rules
-from elicit.objective import Labelling, Measure, Predictability, predictability_score
+from elicit.constraints import UNLABELLED
+from elicit.predictability import Labelling
+from elicit.prior import with_mean
 from elicit.repair import repair
-from elicit.scorer import FloatArray, IntArray, Scorer
-from elicit.search.baselines import zero_shot
-from elicit.search.state import State, Step
+from elicit.scorer import FloatArray, IntArray
+from elicit.search.problem import Problem
+from elicit.search.state import Rounds, State, Step
 
 Start = Literal["zero_shot", "random"]
 
@@ -33,47 +33,43 @@ class BootstrapSettings:
     """How the rounds begin and end."""
 
     rounds: int = 8
-    """Rounds at most; they end earlier where nothing moves any more."""
+    """Rounds at most; they end earlier where labels move no less than in the round before."""
     start: Start = "zero_shot"
     """First labels: those the model gives with no demonstrations, or random ones."""
     initial: int = 8
     """Items labelled at random under `start = "random"`, as demonstrations of round one."""
     calibrated: bool = True
-    """Take each label's mean off the zero-shot scores before they become labels."""
-    alpha: float = 50.0
-    """α: weight of predictability against one inconsistent pair, in the objective told."""
-    measure: Measure = "mean_log_prob"
+    """Take each label's mean off the zero-shot scores before they become labels; with a prior
+    it is shifted to that in every round anyway."""
 
     def __post_init__(self) -> None:
         for name, least in (("rounds", 0), ("initial", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"setting {name}: must be at least {least}")
-        if not 0 < self.alpha < float("inf"):
-            raise InputError(f"setting alpha: must be a positive number, not {self.alpha}")
 
 
 def bootstrap(
-    scorer: Scorer,
-    rules: Rules,
-    predict: Predictability,
+    problem: Problem,
     settings: BootstrapSettings,
     rng: np.random.Generator,
     state: State | None = None,
 ) -> Iterator[State]:
     """Yield the state after the first labels and after each round.
 
-    Given a state it has yielded before, it goes on as if it had never stopped.
+    Given a state it has yielded before, it goes on as if it had never stopped. It ends with
+    the first round that moves nothing, or no fewer labels than the one before: as each half
+    of the items answers to the other, what is left then mostly goes to and fro for ever. The
+    last state has the best labelling of all.
 
     Raises:
         ElicitError: a score could not be had. The last state yielded is still good.
         TaskError: no labelling satisfies the rules.
     """
-    rounds = _Rounds(scorer, rules, predict, settings)
     if state is None:
-        state = rounds.first(rng)
+        state = _first(problem, settings, rng)
         yield state
-    while state.iteration < settings.rounds and not _settled(state.past):
-        state = rounds.after(state)
+    while state.iteration < settings.rounds and not _rounds(state).settled:
+        state = _round(problem, settings, state)
         yield state
 
 
@@ -86,82 +82,77 @@ def calibrated(log_probs: FloatArray) -> FloatArray:
     (Zhou et al., arXiv 2309.17249); contextual calibration (Zhao et al., ICML 2021) asks an
     item without content for the same. It supposes labels that are about equally common:
     where they are not, some of the rarer one's gain is undeserved, and the constraints or
-    the later rounds, which are not calibrated, must take it back.
+    the later rounds, which are not calibrated, must take it back; or a prior says it.
     """
     scores: FloatArray = log_probs - log_probs.mean(axis=0)
     return scores
 
 
-def _settled(past: tuple[tuple[str, float], ...]) -> bool:
-    """Whether the labelling was there before and is the best of those that have come since.
-
-    A round is a function of the labelling alone, so a labelling that returns does so for
-    ever. Going once more round the cycle to its best member asks for nothing new.
-    """
-    digest, objective = past[-1]
-    before = [i for i, (other, _) in enumerate(past[:-1]) if other == digest]
-    return bool(before) and objective >= max(value for _, value in past[before[-1] :])
-
-
-@dataclass(frozen=True, slots=True)
-class _Rounds:
-    scorer: Scorer
-    rules: Rules
-    predict: Predictability
-    settings: BootstrapSettings
-
-    def first(self, rng: np.random.Generator) -> State:
-        """Label all items from zero-shot scores, or a few at random without contradiction."""
-        # The order decides the folds; in the data's own, neighbours may be of one kind.
-        order = rng.permutation(self.scorer.n_items)
-        if self.settings.start == "random":
-            # Part of a consistent labelling of everything is consistent.
-            scores = rng.random((self.scorer.n_items, self.scorer.n_labels))
-            order = order[: self.settings.initial]
-        else:
-            scores = zero_shot(self.scorer)
-            scores = calibrated(scores) if self.settings.calibrated else scores
-        labels = repair(scores, self.rules)
-        known = np.full(self.scorer.n_items, UNLABELLED, np.int64)
-        known[order] = labels[order]
-        return self._state(Labelling(known, order), rng)
-
-    def after(self, state: State) -> State:
-        """Relabel everything by what the model predicts from the labels so far."""
-        rng = state.generator()
-        before = state.labelling
-        scores = self.predict(self.scorer, before, np.arange(self.scorer.n_items))
-        new = rng.permutation(np.flatnonzero(before.labels == UNLABELLED))
-        labelling = Labelling(repair(scores, self.rules), np.concatenate([before.order, new]))
-        made = self._state(labelling, rng)
-        flips = int((labelling.labels != before.labels).sum())
-        return replace(
-            made,
-            iteration=state.iteration + 1,
-            accepted=state.accepted + (flips > 0),
-            step=Step(None, None, flips, made.objective - state.objective, accepted=True),
-            past=(*state.past, *made.past),
-        )
-
-    def _state(self, labelling: Labelling, rng: np.random.Generator) -> State:
-        """The state of a labelling with nothing before it."""
-        labels = labelling.labels[labelling.order]
-        log_probs = self.predict(self.scorer, labelling, labelling.order)
-        p = predictability_score(log_probs, labels, self.settings.measure)
-        i = self.rules.count(labelling.labels)
-        objective = self.settings.alpha * p - i
-        return State(
-            labelling=labelling,
-            iteration=0,
-            temperature=0.0,
-            objective=objective,
-            predictability=p,
-            inconsistency=i,
-            accepted=0,
-            rng=dict(rng.bit_generator.state),
-            past=((_digest(labelling.labels), objective),),
-        )
+def _first(problem: Problem, settings: BootstrapSettings, rng: np.random.Generator) -> State:
+    """Label the pool from zero-shot scores, or a few at random without contradiction."""
+    n_items, n_labels = problem.scorer.n_items, problem.scorer.n_labels
+    # The order decides the folds; in the data's own, neighbours may be of one kind.
+    order = rng.permutation(problem.pool)
+    if settings.start == "random":
+        # Part of a consistent labelling of everything is consistent.
+        scores = rng.random((order.size, n_labels))
+        shown = order[: settings.initial]
+    else:
+        scores = problem.predict(Labelling.empty(n_items), order)
+        if problem.objective.prior is not None:
+            scores = with_mean(scores, problem.objective.prior)
+        elif settings.calibrated:
+            scores = calibrated(scores)
+        shown = order
+    labels = np.full(n_items, UNLABELLED, np.int64)
+    labels[shown] = _consistent(problem, order, scores)[shown]
+    labelling = Labelling(labels, shown)
+    value = problem.value(labelling)
+    rounds = Rounds(None, settled=False, best=labels, objective=value.objective)
+    return State.of(labelling, value, rng=rng, rounds=rounds)
 
 
-def _digest(labels: IntArray) -> str:
-    return hashlib.blake2b(labels.tobytes(), digest_size=12).hexdigest()
+def _round(problem: Problem, settings: BootstrapSettings, state: State) -> State:
+    """Relabel the pool by what the model predicts from the labels so far."""
+    rng = state.generator()
+    before = state.labelling
+    order = np.concatenate([before.order, rng.permutation(problem.unlabelled(before))])
+    scores = problem.predict(before, order)
+    if problem.objective.prior is not None:
+        scores = with_mean(scores, problem.objective.prior)
+    labels = np.full(before.labels.size, UNLABELLED, np.int64)
+    labels[order] = _consistent(problem, order, scores)[order]
+    after = Labelling(labels, order)
+    value, rounds = problem.value(after), _rounds(state)
+    flips = int((labels != before.labels).sum())
+    settled = flips == 0 or (rounds.moved is not None and flips >= rounds.moved)
+    step = Step(None, None, flips, value.objective - state.objective, accepted=True)
+    # Of fewer items, the first labels under a random start, U is of another scale.
+    if order.size > before.order.size or value.objective > rounds.objective:
+        rounds = replace(rounds, best=labels, objective=value.objective)
+    if settled or state.iteration + 1 == settings.rounds:
+        after = Labelling(rounds.best, order)
+        value = problem.value(after)
+    return State.of(
+        after,
+        value,
+        rng=rng,
+        iteration=state.iteration + 1,
+        accepted=state.accepted + (flips > 0),
+        step=step,
+        rounds=replace(rounds, moved=flips, settled=settled),
+    )
+
+
+def _rounds(state: State) -> Rounds:
+    if state.rounds is None:
+        raise AssertionError("a bootstrap's state remembers its rounds")
+    return state.rounds
+
+
+def _consistent(problem: Problem, items: IntArray, scores: FloatArray) -> IntArray:
+    """Labels of all items, (n_items,), of which those of `items` are the likeliest ones that
+    contradict nothing."""
+    everything = np.zeros((problem.scorer.n_items, problem.scorer.n_labels))
+    everything[items] = scores
+    return repair(everything, problem.objective.rules)

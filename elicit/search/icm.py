@@ -5,6 +5,12 @@ what the model predicts from all other labelled items, repairs inconsistencies o
 a time, and keeps the result by the Metropolis rule on `U(D) = α·P(D) − I(D)`. Where the
 model's probabilities are known from samples only, the rule allows for their noise (see
 `schedule`); the choice of the best of several candidates does not, and favours lucky ones.
+
+With `ahead` > 1 iterations are worked on before those in front of them are decided, in the
+hope that these change nothing. The law: the sequence of states is the same for every
+`ahead`. What an iteration proposes depends on the labelling it starts from and on draws of
+its own, which a seed from the search's generator begins; decisions are taken one by one, and
+the first that changes the labelling throws away what was worked out behind it.
 """
 
 from __future__ import annotations
@@ -15,15 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.constraints import UNLABELLED, Rules
-from elicit.objective import (
-    Labelling,
-    Measure,
-    Predictability,
-    predictability_score,
-    score_variance,
-)
-from elicit.scorer import Scorer
+from elicit.constraints import UNLABELLED
+from elicit.objective import Value
+from elicit.predictability import Labelling
+from elicit.search.problem import Asking, Problem, together
 from elicit.search.schedule import accepts, temperature
 from elicit.search.state import State, Step
 
@@ -40,19 +41,19 @@ class ICMSettings:
     minimum_temperature: float = 0.01
     cooling: float = 0.99
     """β of the temperature schedule."""
-    alpha: float = 50.0
-    """α: weight of predictability against one inconsistent pair."""
     priority: float = 100.0
     """Weight of drawing an unlabelled item that is related to a labelled one; others have 1."""
     repairs: int = 10
     """M: inconsistent pairs repaired a proposal, at most."""
-    measure: Measure = "mean_log_prob"
+    ahead: int = 1
+    """Iterations worked on in one batch, at most. More of them keep a rate limit or a GPU
+    full and change no result; what was asked for in vain is paid for."""
 
     def __post_init__(self) -> None:
-        for name, least in (("iterations", 0), ("initial", 0), ("repairs", 0)):
+        for name, least in (("iterations", 0), ("initial", 0), ("repairs", 0), ("ahead", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"setting {name}: must be at least {least}")
-        for name in ("initial_temperature", "minimum_temperature", "alpha", "priority"):
+        for name in ("initial_temperature", "minimum_temperature", "priority"):
             value = getattr(self, name)
             if not (0 < value < float("inf")):
                 raise InputError(f"setting {name}: must be a positive number, not {value}")
@@ -64,48 +65,18 @@ class ICMSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:
-    """U(D) with its parts."""
+class _Proposal:
+    """What one iteration would do, and the draw that decides."""
 
-    objective: float
-    predictability: float
-    inconsistency: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    scorer: Scorer
-    rules: Rules
-    predict: Predictability
-    settings: ICMSettings
-
-    def value(self, labelling: Labelling) -> _Value:
-        labels = labelling.labels[labelling.order]
-        log_probs = self.predict(self.scorer, labelling, labelling.order)
-        p = predictability_score(log_probs, labels, self.settings.measure)
-        i = self.rules.count(labelling.labels)
-        return _Value(self.settings.alpha * p - i, p, i)
-
-    def noise(self, before: Labelling, after: Labelling) -> float:
-        """Var[U(after)] − Var[U(before)]; 0 unless the model is one that is sampled."""
-        if self.scorer.provider.capabilities.evidence != "sampled":
-            return 0.0
-        return self._variance(after) - self._variance(before)
-
-    def _variance(self, labelling: Labelling) -> float:
-        labels = labelling.labels[labelling.order]
-        log_probs = self.predict(self.scorer, labelling, labelling.order)
-        variances = self.predict.variances(self.scorer, labelling, labelling.order)
-        settings = self.settings
-        return settings.alpha**2 * score_variance(
-            log_probs, variances, labels, settings.measure
-        )
+    item: int
+    label: int
+    labelling: Labelling
+    value: Value
+    draw: float
 
 
 def icm(
-    scorer: Scorer,
-    rules: Rules,
-    predict: Predictability,
+    problem: Problem,
     settings: ICMSettings,
     rng: np.random.Generator,
     state: State | None = None,
@@ -118,30 +89,69 @@ def icm(
     Raises:
         ElicitError: a score could not be had. The last state yielded is still good.
     """
-    problem = _Problem(scorer, rules, predict, settings)
     if state is None:
-        state = _start(problem, rng)
+        (state,) = together(problem.scorer, [_start(problem, settings, rng)])
         yield state
     else:
         rng = state.generator()
-    while state.iteration < settings.iterations_for(scorer.n_items):
-        state = _iterate(problem, state, rng)
-        yield state
+    width = 1
+    while (left := settings.iterations_for(problem.pool.size) - state.iteration) > 0:
+        before = state.labelling
+        draws = _draws_ahead(rng, min(width, left))
+        computations = [_propose(problem, settings, before, each) for each in draws]
+        for proposal in together(problem.scorer, computations):
+            _next_draws(rng)
+            state = _decide(problem, settings, state, proposal, rng)
+            yield state
+            if state.labelling is not before:
+                break
+        width = min(2 * width, settings.ahead) if state.labelling is before else 1
 
 
-def _start(problem: _Problem, rng: np.random.Generator) -> State:
+def _next_draws(rng: np.random.Generator) -> np.random.Generator:
+    """The generator of one iteration."""
+    return np.random.default_rng(int(rng.integers(2**63)))
+
+
+def _draws_ahead(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
+    """The generators of the next iterations; `rng` is left where it stands."""
+    copy = np.random.Generator(np.random.PCG64())
+    copy.bit_generator.state = rng.bit_generator.state
+    return [_next_draws(copy) for _ in range(count)]
+
+
+def _start(problem: Problem, settings: ICMSettings, rng: np.random.Generator) -> Asking[State]:
     """Label K random items at random and repair what contradicts."""
     scorer = problem.scorer
-    count = min(problem.settings.initial, scorer.n_items)
-    items = rng.choice(scorer.n_items, size=count, replace=False).tolist()
+    count = min(settings.initial, problem.pool.size)
+    items = rng.choice(problem.pool, size=count, replace=False).tolist()
     labels = rng.integers(scorer.n_labels, size=count).tolist()
     labelling = Labelling.empty(scorer.n_items).updated(dict(zip(items, labels, strict=True)))
-    labelling, value = _repair(problem, labelling, problem.value(labelling), rng)
-    return _state(labelling, value, 0, problem.settings.initial_temperature, 0, rng, None)
+    (value,) = yield from problem.values([labelling])
+    labelling, value = yield from _repair(problem, settings, labelling, value, rng)
+    return State.of(labelling, value, temperature=settings.initial_temperature, rng=rng)
 
 
-def _iterate(problem: _Problem, state: State, rng: np.random.Generator) -> State:
-    settings, current = problem.settings, state.labelling
+def _propose(
+    problem: Problem, settings: ICMSettings, current: Labelling, draws: np.random.Generator
+) -> Asking[_Proposal]:
+    item = _draw(problem, settings, current, draws)
+    (predicted,) = yield [problem.plan(current, np.array([item]))]
+    label = int((predicted[0] + problem.objective.leaning(current)).argmax())
+    proposal = current.updated({item: label})
+    (value,) = yield from problem.values([proposal])
+    proposal, value = yield from _repair(problem, settings, proposal, value, draws)
+    return _Proposal(item, label, proposal, value, draws.random())
+
+
+def _decide(
+    problem: Problem,
+    settings: ICMSettings,
+    state: State,
+    proposal: _Proposal,
+    rng: np.random.Generator,
+) -> State:
+    """The state after a proposal is accepted or rejected."""
     n = state.iteration + 1
     heat = temperature(
         n,
@@ -149,76 +159,63 @@ def _iterate(problem: _Problem, state: State, rng: np.random.Generator) -> State
         minimum=settings.minimum_temperature,
         cooling=settings.cooling,
     )
-    item = _draw(problem, current, rng)
-    predicted = problem.predict(problem.scorer, current, np.array([item]))
-    label = int(predicted[0].argmax())
-    proposal = current.updated({item: label})
-    proposal, value = _repair(problem, proposal, problem.value(proposal), rng)
-    delta = value.objective - state.objective
-    accepted = accepts(delta, heat, rng.random(), problem.noise(current, proposal))
-    flips = int((proposal.labels != current.labels).sum())
-    step = Step(item, label, flips, delta, accepted)
-    if not accepted:
-        proposal = current
-        value = _Value(state.objective, state.predictability, state.inconsistency)
-    return _state(proposal, value, n, heat, state.accepted + accepted, rng, step)
+    current = state.labelling
+    delta = proposal.value.objective - state.objective
+    noise = problem.noise(current, proposal.labelling)
+    accepted = accepts(delta, heat, proposal.draw, noise)
+    flips = int((proposal.labelling.labels != current.labels).sum())
+    return State.of(
+        proposal.labelling if accepted and flips else current,
+        proposal.value if accepted else state.value,
+        iteration=n,
+        temperature=heat,
+        accepted=state.accepted + accepted,
+        rng=rng,
+        step=Step(proposal.item, proposal.label, flips, delta, accepted),
+    )
 
 
-def _draw(problem: _Problem, current: Labelling, rng: np.random.Generator) -> int:
+def _draw(
+    problem: Problem, settings: ICMSettings, current: Labelling, draws: np.random.Generator
+) -> int:
     """An item at random; unlabelled ones related to labelled ones have the priority weight."""
+    known = current.labels != UNLABELLED
     weights = np.ones(problem.scorer.n_items)
-    related = problem.rules.related_to(current.labels != UNLABELLED)
-    weights[related & (current.labels == UNLABELLED)] = problem.settings.priority
-    cumulative = np.cumsum(weights)
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+    weights[problem.objective.rules.related_to(known) & ~known] = settings.priority
+    cumulative = np.cumsum(weights[problem.pool])
+    place = np.searchsorted(cumulative, draws.random() * cumulative[-1], side="right")
+    return int(problem.pool[place])
 
 
 def _repair(
-    problem: _Problem, labelling: Labelling, value: _Value, rng: np.random.Generator
-) -> tuple[Labelling, _Value]:
+    problem: Problem,
+    settings: ICMSettings,
+    labelling: Labelling,
+    value: Value,
+    draws: np.random.Generator,
+) -> Asking[tuple[Labelling, Value]]:
     """Algorithm 2: up to M inconsistent pairs, each given its best consistent labels.
 
     A pair is drawn, every consistent assignment of it is tried, and the best replaces the
     labelling if U rises. It ends early where nothing is inconsistent any more.
     """
+    rules = problem.objective.rules
     tried: set[tuple[int, ...]] = set()
-    for _ in range(problem.settings.repairs):
-        violations = problem.rules.violations(labelling.labels)
+    for _ in range(settings.repairs):
+        violations = rules.violations(labelling.labels)
         if not violations:
             break
-        items = violations[int(rng.integers(len(violations)))]
+        items = violations[int(draws.integers(len(violations)))]
         if items in tried:  # drawn again and nothing has changed since: as fruitless as then
             continue
         tried.add(items)
         candidates = [
             labelling.updated(dict(zip(items, labels, strict=True)))
-            for labels in problem.rules.consistent_assignments(items, labelling.labels)
+            for labels in rules.consistent_assignments(items, labelling.labels)
         ]
-        values = [problem.value(candidate) for candidate in candidates]
+        values = yield from problem.values(candidates)
         best = max(range(len(values)), key=lambda i: values[i].objective, default=None)
         if best is not None and values[best].objective > value.objective:
             labelling, value = candidates[best], values[best]
             tried.clear()
     return labelling, value
-
-
-def _state(
-    labelling: Labelling,
-    value: _Value,
-    iteration: int,
-    heat: float,
-    accepted: int,
-    rng: np.random.Generator,
-    step: Step | None,
-) -> State:
-    return State(
-        labelling=labelling,
-        iteration=iteration,
-        temperature=heat,
-        objective=value.objective,
-        predictability=value.predictability,
-        inconsistency=value.inconsistency,
-        accepted=accepted,
-        rng=dict(rng.bit_generator.state),
-        step=step,
-    )

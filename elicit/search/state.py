@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from elicit.objective import Labelling
+from elicit.objective import Value
+from elicit.predictability import Labelling
+from elicit.scorer import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """What a method that goes in rounds remembers of them."""
+
+    moved: int | None
+    """Labels that the last round changed; None before the first."""
+    settled: bool
+    """Whether it ended there."""
+    best: IntArray
+    """(n_items,), the best labels so far."""
+    objective: float
+    """Their objective."""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A labelling with its objective, and the generator that draws what comes next."""
 
@@ -40,9 +56,37 @@ class State:
     accepted: int
     rng: dict[str, Any]
     step: Step | None = None
-    past: tuple[tuple[str, float], ...] = ()
-    """Digest and objective of each labelling so far, the present one last, where a method
-    needs to know it again."""
+    rounds: Rounds | None = None
+
+    @staticmethod
+    def of(
+        labelling: Labelling,
+        value: Value,
+        *,
+        rng: np.random.Generator,
+        iteration: int = 0,
+        temperature: float = 0.0,
+        accepted: int = 0,
+        step: Step | None = None,
+        rounds: Rounds | None = None,
+    ) -> State:
+        """The state of a labelling of this value, and of the generator as it stands."""
+        return State(
+            labelling=labelling,
+            iteration=iteration,
+            temperature=temperature,
+            objective=value.objective,
+            predictability=value.predictability,
+            inconsistency=value.inconsistency,
+            accepted=accepted,
+            rng=dict(rng.bit_generator.state),
+            step=step,
+            rounds=rounds,
+        )
+
+    @property
+    def value(self) -> Value:
+        return Value(self.objective, self.predictability, self.inconsistency)
 
     def dumps(self) -> str:
         """JSON from which `loads` gives back an equal state, floats to the last bit."""
@@ -57,7 +101,9 @@ class State:
                 "inconsistency": self.inconsistency,
                 "accepted": self.accepted,
                 "rng": self.rng,
-                "past": self.past,
+                "rounds": None
+                if self.rounds is None
+                else asdict(self.rounds) | {"best": self.rounds.best.tolist()},
             }
         )
 
@@ -66,8 +112,10 @@ class State:
         data = json.loads(text)
         labels = np.array(data.pop("labels"), np.int64)
         order = np.array(data.pop("order"), np.int64)
-        past = tuple((digest, objective) for digest, objective in data.pop("past", ()))
-        return State(labelling=Labelling(labels, order), past=past, **data)
+        rounds = data.pop("rounds")
+        if rounds is not None:
+            rounds = Rounds(**rounds | {"best": np.array(rounds["best"], np.int64)})
+        return State(labelling=Labelling(labels, order), rounds=rounds, **data)
 
     def generator(self) -> np.random.Generator:
         """A generator that goes on where this state's left off."""
