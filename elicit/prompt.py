@@ -45,20 +45,21 @@ class Template:
     verbalizers: tuple[str, ...]
     separator: str = "\n\n"
     origin: str = "template"
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The fields the template asks for."""
     _compiled: object = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
-            compiled = _ENVIRONMENT.from_string(self.item)
+            syntax = _ENVIRONMENT.parse(self.item)
+            compiled = _ENVIRONMENT.from_string(syntax)
         except TemplateSyntaxError as error:
             raise TaskError(
                 f"{self.origin}: [prompt] item, line {error.lineno}: {error.message}"
             ) from error
+        names = frozenset(meta.find_undeclared_variables(syntax))
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "_compiled", compiled)
-
-    def names(self) -> frozenset[str]:
-        """The fields the template asks for."""
-        return frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(self.item)))
 
     def render(self, fields: Mapping[str, object], where: str) -> str:
         """The text of an item. `where` names it in errors.
@@ -66,7 +67,7 @@ class Template:
         Raises:
             TaskError: a field is missing or empty, or the template does what it may not.
         """
-        for name in self.names():
+        for name in self.names:
             if name in fields and fields[name] is None:
                 raise TaskError(f"{where}: field {name!r} is null; a prompt would say 'None'")
         parts: list[str] = []

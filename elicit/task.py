@@ -190,7 +190,7 @@ def _check_template(template: Template, items: Sequence[Item], n_labels: int) ->
             raise TaskError("[prompt] verbalizers: one is empty")
         if template.verbalizers.count(text) > 1:
             raise TaskError(f"[prompt] verbalizers: {text!r} stands for two labels")
-    names = template.names()
+    names = template.names
     if not names:
         raise TaskError(
             f"{template.origin}: [prompt] item names no field, so all prompts would be the same"

@@ -127,7 +127,7 @@ def _checked(path: Path, data: Mapping[str, Any]) -> TaskFile:
         raise TaskError(f"{path}: [data] human is {source['human']!r}, the gold column")
     constraints = tuple(_constraint(path, c, outside) for c in _constraint_tables(path, data))
     for column, kind in outside.items():
-        if column in template.names():
+        if column in template.names:
             raise TaskError(
                 f"{path}: [prompt] item uses {column!r}, the {kind} column: "
                 "the model would see the answer"
