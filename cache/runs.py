@@ -103,15 +103,21 @@ class RunStore:
         Raises:
             InputError: there is none; the message suggests the nearest.
         """
+        found = self.find(name)
+        if found is not None:
+            return found
+        with self._store.reading():
+            near = difflib.get_close_matches(name, sorted(self._names()), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "`elicit runs` lists them."
+        raise InputError(f"no run {name!r} in {self._store.path}. {hint}")
+
+    def find(self, name: str) -> Run | None:
+        """The run of that name; None where there is none."""
         with self._store.reading():
             row = self._connection.execute(
                 f"SELECT {_FIELDS} FROM runs WHERE name = ?", (name,)
             ).fetchone()
-            if row is not None:
-                return self._run(row)
-            near = difflib.get_close_matches(name, sorted(self._names()), n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "`elicit runs` lists them."
-        raise InputError(f"no run {name!r} in {self._store.path}. {hint}")
+        return None if row is None else self._run(row)
 
     def checkpoint(
         self,

@@ -16,6 +16,7 @@ from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
 from elicit.cli.baselines import baselines
 from elicit.cli.batches import batches
+from elicit.cli.diagnose import diagnose
 from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
 from elicit.cli.evaluate import evaluate_run
@@ -172,6 +173,7 @@ def resume_run(
 app.command(name="eval")(evaluate_run)
 app.command()(estimate)
 app.command()(baselines)
+app.command()(diagnose)
 app.command()(doctor)
 app.command()(batches)
 
