@@ -2,12 +2,14 @@
 
     python benchmarks/estimate.py --seeds 5
     python benchmarks/estimate.py --only claims:64:icm marker:all:bootstrap --json
+    python benchmarks/estimate.py --after-zero-shot      # with those scores in the store
 
 Each setting is run to its end on the embedded model, once a seed, behind a provider that
 counts what a server would have been sent: one item a call, as by completions and chat, and
 400 items a call, as by decisions; tokens are characters times one ratio for both. Tokens
 forwarded are the embedded model's own. Then the same setting is estimated with the same
-seeds. The error is that of the middle estimate's median against the true median.
+seeds. The error is that of the middle estimate's median against the true median. After
+zero-shot, what that took is added to the estimate of the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -42,6 +44,7 @@ from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import open_model
 from elicit.providers.usage import Meter
 from elicit.scorer import Scorer
+from elicit.search.baselines import zero_shot
 from elicit.search.bootstrap import BootstrapSettings
 from elicit.search.icm import ICMSettings
 from elicit.search.methods import MethodSettings, search
@@ -63,8 +66,15 @@ SETTINGS = (
     "claims:24:icm-loo",
     "claims:64:bootstrap",
     "claims:all:bootstrap",
+    "sizes:64:bootstrap",
     "sizes:all:bootstrap",
+    "facts:all:bootstrap",
+    "rare:all:bootstrap",
+    "spurious:all:bootstrap",
+    "marked:all:bootstrap",
     "marker:all:bootstrap",
+    "mixed:all:bootstrap",
+    "diets:all:bootstrap",
 )
 METHODS: dict[str, MethodSettings] = {
     "icm": ICMSettings(),
@@ -124,6 +134,9 @@ class Figures:
     prompt_tokens: int
     forwarded_tokens: int
 
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(*np.add(astuple(self), astuple(other)).tolist())
+
     @staticmethod
     def of(single: Usage, decisions: Usage, local: Usage) -> Figures:
         return Figures(
@@ -152,18 +165,35 @@ def true_run(
         return Figures.of(single, decisions, meter.usage)
 
 
+def zero_shot_run(provider: Provider, task: Task, store: ScoreStore) -> Figures:
+    """Put zero-shot scores in the store; what they took."""
+    tallies = Tally(SINGLE), Tally(DECISIONS)
+    meter = Meter(CachedProvider(CountingProvider(provider, tallies), store))
+    zero_shot(Scorer(task.render(), meter))
+    single, decisions = (tally.bill.usage for tally in tallies)
+    return Figures.of(single, decisions, meter.usage)
+
+
 def estimated(
-    provider: Provider, task: Task, run: RunSettings, method: MethodSettings
+    provider: Provider, task: Task, run: RunSettings, method: MethodSettings, *, primed: bool
 ) -> tuple[Figures, Figures, Figures]:
     """Low, middle and high; each figure's own extremes."""
     terms = (SINGLE, DECISIONS, facts_of(provider).terms)
-    made: list[Estimate] = [
-        estimate(task, run, Facts(provider, t, RATIO), method) for t in terms
-    ]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ScoreStore(Path(folder) / "scores.db") as store,
+    ):
+        paid = zero_shot_run(provider, task, store) if primed else Figures(0, 0, 0, 0)
+        made: list[Estimate] = [
+            estimate(
+                task, run, Facts(provider, t, RATIO), method, store=store if primed else None
+            )
+            for t in terms
+        ]
 
     def pick(costs: Sequence[Cost]) -> Figures:
         single, decisions, local = (cost.usage for cost in costs)
-        return Figures.of(single, decisions, local)
+        return Figures.of(single, decisions, local) + paid
 
     return (
         pick([e.low for e in made]),
@@ -172,7 +202,7 @@ def estimated(
     )
 
 
-def compared(provider: Provider, name: str, seeds: int) -> dict[str, object]:
+def compared(provider: Provider, name: str, seeds: int, *, primed: bool) -> dict[str, object]:
     """One row of the table."""
     task_name, size, method = name.split(":")
     path = Path(str(files("elicit.organism"))) / "tasks" / f"{task_name}.toml"
@@ -182,7 +212,7 @@ def compared(provider: Provider, name: str, seeds: int) -> dict[str, object]:
     start = time.perf_counter()
     true = [true_run(provider, task, run, METHODS[method]) for run in runs]
     middle = time.perf_counter()
-    guesses = [estimated(provider, task, run, METHODS[method]) for run in runs]
+    guesses = [estimated(provider, task, run, METHODS[method], primed=primed) for run in runs]
     row: dict[str, object] = {
         "setting": name,
         "seeds": seeds,
@@ -207,11 +237,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=SETTINGS, metavar="TASK:ITEMS:METHOD")
+    parser.add_argument("--after-zero-shot", action="store_true")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     a = parser.parse_args()
     with closing(open_model("tiny")) as provider:
         for name in a.only:
-            row = compared(provider, name, a.seeds)
+            row = compared(provider, name, a.seeds, primed=a.after_zero_shot)
             if a.json:
                 print(json.dumps(row), flush=True)
                 continue

@@ -16,6 +16,8 @@ from itertools import chain
 import numpy as np
 
 from elicit.cache.errors import InputError
+from elicit.cache.store import ScoreStore
+from elicit.known import Known
 from elicit.pieces import Pieces, pieces_by_ratio, pieces_by_tokeniser
 from elicit.prompt import RenderedTask
 from elicit.providers.base import Evidence, Provider, Usage
@@ -152,10 +154,13 @@ def estimate(
     method: MethodSettings | None = None,
     tempers: Sequence[Temper] = TEMPERS,
     seeds: int = SEEDS,
+    store: ScoreStore | None = None,
 ) -> Estimate:
-    """Rehearse a run and count; equal arguments give equal answers.
+    """Rehearse a run and count; equal arguments and an equal store give equal answers.
 
     `method` stands in for the search's settings. The first of `tempers` is the usual one.
+    Scores that `store` holds of this task and model are given as they are, are not counted,
+    and the made-up models are like them.
 
     Raises:
         InputError: a setting does not fit the model, or the constraints contradict each
@@ -166,9 +171,10 @@ def estimate(
     rendered = task.render(settings.writing_for(facts.provider.capabilities.form))
     pieces = _pieces(rendered, facts)
     chosen = method or settings.search
+    known = None if store is None else Known(rendered, facts.provider, store)
     bills = [
         [
-            _rehearsed(task, rendered, pieces, settings, chosen, facts, temper, seed)
+            _rehearsed(task, rendered, pieces, settings, chosen, facts, temper, seed, known)
             for seed in range(seeds)
         ]
         for temper in tempers
@@ -178,7 +184,8 @@ def estimate(
         Cost(bill.usage, facts.speed.seconds(bill, facts.terms))
         for bill in (every[0], usual[len(usual) // 2], every[-1])
     )
-    return Estimate(low, mid, high, len(every), _assumptions(facts))
+    found = 0 if known is None else len(known.found)
+    return Estimate(low, mid, high, len(every), _assumptions(facts, found))
 
 
 def _size(bill: Bill) -> tuple[int, int]:
@@ -201,10 +208,11 @@ def _rehearsed(
     facts: Facts,
     temper: Temper,
     seed: int,
+    known: Known | None,
 ) -> Bill:
     """All chains of a run, with the draws that the run itself will make."""
     rules, tally = task.rules(), Tally(facts.terms)
-    scorer = StandIn(rendered, facts.provider, rules, pieces, tally, temper, seed)
+    scorer = StandIn(rendered, facts.provider, rules, pieces, tally, temper, seed, known)
     pool = pool_of(settings, rules)
     for number in range(settings.chains):
         root = np.random.SeedSequence([settings.seed, number])
@@ -219,16 +227,19 @@ def _rehearsed(
     return tally.bill
 
 
-def _assumptions(facts: Facts) -> tuple[str, ...]:
+def _assumptions(facts: Facts, found: int) -> tuple[str, ...]:
     terms = facts.terms
+    store = "no score is in the store yet"
+    if found:
+        store = f"{found:,} scores of this task are in the store, and the others are like them"
     if isinstance(terms, Local):
         return (
             "shared demonstrations are decoded once, as this project's local models do",
-            "no score is in the store yet",
+            store,
         )
     said = [
         f"{facts.tokens_per_character:.3f} tokens a character",
-        "no call fails, and no score is in the store yet",
+        f"no call fails, and {store}",
     ]
     if terms.price is None:
         said.append("the price of this model is unknown (see ELICIT_PRICES): no cost is told")

@@ -193,7 +193,7 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
         raise InputError(
             f"{origins[name]}: setting {name} is not one of the method {method}, which has "
             f"{', '.join(sorted(of_method))}; it is one of {_method_of(name)}: give --method "
-            f"{_method_of(name)} (method = \"{_method_of(name)}\")"
+            f'{_method_of(name)} (method = "{_method_of(name)}")'
         )
     chosen: dict[str, Any] = {k: v for k, v in values.items() if k in of_method}
     own: dict[str, Any] = {k: v for k, v in values.items() if k in of_run}

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 
 from elicit.cache.batches import Batches
 from elicit.providers.anthropic import AnthropicWire
 from elicit.providers.anthropic import open_batches as anthropic_batches
 from elicit.providers.base import (
-    UNBOUNDED,
-    Budget,
-    Capabilities,
-    Identity,
-    LabelScores,
     ModelError,
     Provider,
-    ProviderError,
-    ScoreRequest,
-    Scoring,
 )
-from elicit.providers.batched import BatchedProvider, Stored
+from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchEndpoint, BatchState
 from elicit.providers.cached import CachedProvider
 from elicit.providers.hosted import HostedProvider
@@ -48,7 +38,7 @@ def batched(
         batch_endpoint(provider),
         batches,
         on_state=_told,
-        stored=stored_scores(provider, batches),
+        stored=CachedProvider(provider, batches.store).stored,
     )
 
 
@@ -81,39 +71,6 @@ def cancel(provider: Provider, batches: Iterable[str]) -> list[str]:
             patience.ask(partial(endpoint.cancel, batch), endpoint.classify)
             running.append(batch)
     return running
-
-
-def stored_scores(provider: Provider, batches: Batches) -> Stored:
-    """What the store of those batches holds of a model's scores."""
-    kept = CachedProvider(
-        _Unasked(provider.name, provider.identity, provider.capabilities), batches.store
-    )
-
-    def look(requests: Sequence[ScoreRequest]) -> list[LabelScores | None]:
-        found: list[LabelScores | None] = [None] * len(requests)
-        with suppress(ProviderError):  # of what is not stored, which is nobody's fault
-            for unit in kept.score(requests):
-                for place, scores in unit.scores:
-                    found[place] = scores
-        return found
-
-    return look
-
-
-@dataclass(frozen=True, slots=True)
-class _Unasked:
-    """A model that gives no answer itself."""
-
-    name: str
-    identity: Identity
-    capabilities: Capabilities
-
-    def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:  # noqa: ARG002  it is not asked
-        yield from ()
-
-    def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None: ...
-
-    def close(self) -> None: ...
 
 
 def _told(batch: str, state: BatchState) -> None:

@@ -86,6 +86,11 @@ class CachedProvider:
             asked = [requests[equal[0]] for equal in places.values()]
             yield from self._asked(asked, list(places), list(places.values()), budget)
 
+    def stored(self, requests: Sequence[ScoreRequest]) -> list[LabelScores | None]:
+        """What the store holds for each, or None; the model is not asked."""
+        found = self._stored(requests, self._keys(requests, self._identity))
+        return [None if score is None else _loaded(score) for score in found]
+
     def _asked(
         self,
         requests: Sequence[ScoreRequest],

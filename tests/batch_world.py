@@ -28,7 +28,6 @@ from elicit.providers.base import (
 )
 from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchLimits, custom_id
-from elicit.providers.batching import stored_scores
 from elicit.providers.cached import CachedProvider
 from elicit.providers.openai import Endpoint, OpenAIWire, open_wire
 from elicit.providers.openai.batch import open_batches
@@ -136,7 +135,7 @@ class World:
                 Batches(store),
                 patience=Patience(sleep=nap),
                 on_state=lambda _, state: self.states.append(state.state),
-                stored=stored_scores(Model(), Batches(store)),
+                stored=CachedProvider(Model(), store).stored,
             )
             found: dict[str, float] = {}
             requests = [request(text) for text in texts]

@@ -35,7 +35,8 @@ from elicit.cache.store import ScoreStore
 from elicit.cache.verify import verify
 from elicit.providers.batched import BatchedProvider
 from elicit.providers.batches import BatchLimits, BatchState, custom_id
-from elicit.providers.batching import cancel, stored_scores
+from elicit.providers.batching import cancel
+from elicit.providers.cached import CachedProvider
 from elicit.providers.hosted import HostedProvider
 from elicit.providers.limits import Limiter
 from elicit.providers.openai.batch import open_batches
@@ -279,7 +280,7 @@ def test_scores_stored_and_closed_by_another_before_the_records_are_read_are_use
             open_batches(opened(http)),
             Batches(store),
             patience=Patience(sleep=world.server.sleep),
-            stored=stored_scores(Model(), Batches(store)),
+            stored=CachedProvider(Model(), store).stored,
         )
         units = list(late.score([request(text) for text in "abc"]))
     found = {"abc"[i]: scores.log_probs[0] for unit in units for i, scores in unit.scores}

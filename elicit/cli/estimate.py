@@ -52,7 +52,8 @@ def estimate(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse a run against made-up models and count. The model itself is sent nothing."""
+    """Rehearse a run against made-up models and count. The model itself is sent nothing; what
+    the store holds of the task (after `elicit baselines`, say) makes the count truer."""
     loaded = open_task(task, limit)
     chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains).settings
     check_batch(chosen.method, batch=batch)
@@ -69,7 +70,7 @@ def estimate(
                 tokens_per_character=ratio or FIRST_GUESS,
                 speed=Speed(seconds_per_call=latency, tokens_per_second=speed),
             )
-            found = estimated(loaded, chosen, facts)
+            found = estimated(loaded, chosen, facts, store=store)
     if as_json:
         print_json(found.as_dict())
         return
