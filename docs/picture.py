@@ -12,7 +12,7 @@ WIDTH, ROW, LEFT, SCALE = 640, 44, 190, 3.9
 def bar(index: int, name: str, value: float, low: float, high: float) -> str:
     """One row: name, bar, interval as a line, figure."""
     y = 20 + index * ROW
-    ours = name.startswith("ICM")
+    ours = name.endswith("no labels")
     x0, x1, end = (LEFT + 100 * v * SCALE for v in (low, high, value))
     middle = y + 12
     return (
