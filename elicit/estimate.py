@@ -42,7 +42,7 @@ _ANSWER_TOKENS: Mapping[Evidence, float] = {
 """Tokens of an answer: a draw is a small JSON object with a label in it."""
 TEMPERS = (
     Temper(),
-    Temper(knows=4.0, spread=1.0),
+    Temper(knows=4.0, spread=1.0, mistaken=0.0),
     Temper(knows=0.5, spread=1.0, noise=2.0),
     Temper(knows=0.0, spread=1.0),
     Temper(strength=0.5, knows=0.0, spread=1.0, noise=0.5),

@@ -36,19 +36,16 @@ RANK = 32
 REMEMBERED = 64
 """Contexts whose scores are kept as arrays; others are made again, and are the same where
 the store holds nothing of the task."""
-MISTAKEN = 0.06
-"""Share of items of which demonstrations teach another label than clear zero-shot scores tell.
-On the embedded tasks the first round changed 0 to 13 % of such labels."""
 ENOUGH = 8
 """Items with a zero-shot score in the store, from which the others' are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Temper:
-    """How the made-up model answers. All but `half` in nats of log-odds.
+    """How the made-up model answers. All but `half` and `mistaken` in nats of log-odds.
 
-    The defaults are those, of some 500 drawn at random, under which searches asked about as
-    much as on the embedded model (`benchmarks/estimate.py`).
+    The defaults, but for the last, are those, of some 500 drawn at random, under which
+    searches asked about as much as on the embedded model (`benchmarks/estimate.py`).
     """
 
     strength: float = 6.0
@@ -64,6 +61,9 @@ class Temper:
     that differ little do nearly the same."""
     preference: float = 4.0
     """For the first label, with no demonstrations; it goes as the strength comes."""
+    mistaken: float = 0.06
+    """Share of items of which demonstrations teach another label than the store's zero-shot
+    scores tell. On the embedded tasks the first round changed 0 to 13 % of such labels."""
 
 
 class StandIn(Scorer):
@@ -102,7 +102,9 @@ class StandIn(Scorer):
             self._alone[np.arange(self.n_items), self.planted] += apart
         else:
             self._alone, self._preference = alone, alone.mean(axis=0)
-            self.planted = repair(_believed(alone - self._preference, rng), rules)
+            self.planted = repair(
+                _believed(alone - self._preference, temper.mistaken, rng), rules
+            )
         self._bent = np.zeros(shape)
         """What the last true score of an item, with demonstrations, has over a made-up one."""
         # Demonstration j pulls item i by the product of rows i and j.
@@ -219,20 +221,20 @@ def _like_the_known(known: Known, n_items: int, rng: np.random.Generator) -> Flo
     return drawn
 
 
-def _believed(scores: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _believed(scores: FloatArray, mistaken: float, rng: np.random.Generator) -> FloatArray:
     """Scores whose likeliest label is drawn from what calibrated zero-shot ones say of it.
 
     Two labels are taken to be two normal distributions of one variance on the line of their
     difference, ±a and b: the log-odds of the nearer are 2·a·difference/b². Adding Gumbel noise
     draws from these odds. So where scores lie in clear clusters nearly all are believed,
-    however near to each other, and where they lie in one the least are. Of a few items
-    something else is believed, see `MISTAKEN`.
+    however near to each other, and where they lie in one the least are. Of the share
+    `mistaken` of the items something else is believed.
     """
     ordered = np.sort(scores, axis=1)
     apart = ordered[:, -1] - ordered[:, -2]
     variance = max(float(apart.var()), 1e-12)
     believed: FloatArray = scores * (2 * float(apart.mean()) / variance)
     believed += rng.gumbel(size=scores.shape)
-    mistaken = rng.random(len(scores)) < MISTAKEN
-    believed[mistaken] = rng.permuted(believed[mistaken], axis=1)
+    wrong = rng.random(len(scores)) < mistaken
+    believed[wrong] = rng.permuted(believed[wrong], axis=1)
     return believed
