@@ -15,6 +15,7 @@ from findings_results import Results
 from findings_table import SIZES, column, growth
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import RcKeyType
 from scipy import stats
 
@@ -90,6 +91,7 @@ def _iterations(results: Results, left: Axes, right: Axes) -> None:
         axes.set_ylabel("accuracy, %")
     left.set_xlabel("iterations an item")
     right.set_xlabel("rounds")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _tokens(results: Results, left: Axes, right: Axes) -> None:
@@ -134,7 +136,7 @@ def _growth(results: Results, left: Axes, right: Axes) -> None:
         axes.set_yscale("log")
         axes.set_xticks(SIZES, [str(size) for size in SIZES])
         axes.set_xlabel("items")
-    left.set_ylabel("iterations or rounds to 95 %")
+    left.set_ylabel("iterations to 95 %")
     right.set_ylabel("forwarded tokens to 95 %")
 
 

@@ -219,7 +219,10 @@ def _cost(results: Results) -> Said | None:
 def growth(
     results: Results, method: str, key: str
 ) -> tuple[list[int], list[float], str] | None:
-    """Sizes and values of all seeds, and the fitted exponent with its 95 % interval."""
+    """Sizes and values of all seeds, and the fitted exponent with its 95 % interval.
+
+    A value of 0 has no logarithm and is left out; None where too few are left for a fit.
+    """
     sizes, values = [], []
     for size in SIZES:
         for value in column(results, f"{method} {size}", key):
@@ -240,6 +243,9 @@ def _growth(results: Results) -> Said | None:
         for key in ("iterations to nearly", "tokens to nearly"):
             found = growth(results, method, key)
             if found is None:
+                every_value = [v for n in SIZES for v in column(results, f"{method} {n}", key)]
+                if every_value and not any(every_value):
+                    parts.append(f"{method}: reached by the first labels, before any round")
                 continue
             sizes, values, exponent = found
             means = [
