@@ -113,8 +113,8 @@ def _chains(results: Results, left: Axes, right: Axes) -> None:
         found = [column(results, "chains", f"{method} {k}") for k in counts.tolist()]
         if found[0]:
             _band(axes, counts.astype(float), np.array(found).T, 0, "best by objective")
-        start = " from random labels" if method == "bootstrap" else ""
-        axes.set_title(NAMES[method] + start, fontsize=9)
+        title = "ICM" if method == "icm" else "bootstrap from random labels"
+        axes.set_title(f"{title}, 32 items", fontsize=9)
         axes.set_xlabel("chains")
         axes.set_ylabel("accuracy, %")
 
