@@ -3,13 +3,16 @@
     python benchmarks/estimate.py --seeds 5
     python benchmarks/estimate.py --only claims:64:icm marker:all:bootstrap --json
     python benchmarks/estimate.py --after-zero-shot      # with those scores in the store
+    python benchmarks/estimate.py --after 0              # with those of a run's first state
 
 Each setting is run to its end on the embedded model, once a seed, behind a provider that
 counts what a server would have been sent: one item a call, as by completions and chat, and
 400 items a call, as by decisions; tokens are characters times one ratio for both. Tokens
 forwarded are the embedded model's own. Then the same setting is estimated with the same
 seeds. The error is that of the middle estimate's median against the true median. After
-zero-shot, what that took is added to the estimate of the rest.
+zero-shot, or after a part of the run itself, what that took is added to the estimate of the
+rest. `--after 0` is a run that was stopped with its first labels scored, `--after 64` one of
+annealing after 64 iterations; its settings and seed are those of the whole run.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, replace
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -76,6 +80,8 @@ SETTINGS = (
     "mixed:all:bootstrap",
     "diets:all:bootstrap",
 )
+Part = Literal["zero-shot"] | int | None
+"""What is in the store already: zero-shot scores, or those of the run up to a state of it."""
 METHODS: dict[str, MethodSettings] = {
     "icm": ICMSettings(),
     "icm-loo": ICMSettings(),
@@ -148,21 +154,34 @@ def true_run(
     provider: Provider, task: Task, run: RunSettings, method: MethodSettings
 ) -> Figures:
     """One chain to its end, as `elicit run` takes it there, and what it took."""
-    tallies = Tally(SINGLE), Tally(DECISIONS)
     with (
         tempfile.TemporaryDirectory() as folder,
         ScoreStore(Path(folder) / "scores.db") as store,
     ):
-        meter = Meter(CachedProvider(CountingProvider(provider, tallies), store))
-        scorer = Scorer(task.render(), meter)
-        root = np.random.SeedSequence([run.seed, 0])
-        drawn = np.random.default_rng(root.spawn(1)[0])
-        problem = Problem.of(scorer, run.objective_for(scorer, task.rules(), drawn))
-        rng = np.random.Generator(np.random.PCG64(root))
-        *_, final = search(problem, method, rng)
-        problem.predict(final.labelling, np.arange(scorer.n_items))
-        single, decisions = (tally.bill.usage for tally in tallies)
-        return Figures.of(single, decisions, meter.usage)
+        return partial_run(provider, task, run, method, store, None)
+
+
+def partial_run(
+    provider: Provider,
+    task: Task,
+    run: RunSettings,
+    method: MethodSettings,
+    store: ScoreStore,
+    after: int | None,
+) -> Figures:
+    """One chain up to its state number `after`, or to its end; what it took."""
+    tallies = Tally(SINGLE), Tally(DECISIONS)
+    meter = Meter(CachedProvider(CountingProvider(provider, tallies), store))
+    scorer = Scorer(task.render(), meter)
+    root = np.random.SeedSequence([run.seed, 0])
+    drawn = np.random.default_rng(root.spawn(1)[0])
+    problem = Problem.of(scorer, run.objective_for(scorer, task.rules(), drawn))
+    states = search(problem, method, np.random.Generator(np.random.PCG64(root)))
+    *_, last = states if after is None else islice(states, after + 1)
+    if after is None:
+        problem.predict(last.labelling, np.arange(scorer.n_items))
+    single, decisions = (tally.bill.usage for tally in tallies)
+    return Figures.of(single, decisions, meter.usage)
 
 
 def zero_shot_run(provider: Provider, task: Task, store: ScoreStore) -> Figures:
@@ -175,7 +194,7 @@ def zero_shot_run(provider: Provider, task: Task, store: ScoreStore) -> Figures:
 
 
 def estimated(
-    provider: Provider, task: Task, run: RunSettings, method: MethodSettings, *, primed: bool
+    provider: Provider, task: Task, run: RunSettings, method: MethodSettings, part: Part
 ) -> tuple[Figures, Figures, Figures]:
     """Low, middle and high; each figure's own extremes."""
     terms = (SINGLE, DECISIONS, facts_of(provider).terms)
@@ -183,10 +202,18 @@ def estimated(
         tempfile.TemporaryDirectory() as folder,
         ScoreStore(Path(folder) / "scores.db") as store,
     ):
-        paid = zero_shot_run(provider, task, store) if primed else Figures(0, 0, 0, 0)
+        paid = Figures(0, 0, 0, 0)
+        if part == "zero-shot":
+            paid = zero_shot_run(provider, task, store)
+        elif part is not None:
+            paid = partial_run(provider, task, run, method, store, part)
         made: list[Estimate] = [
             estimate(
-                task, run, Facts(provider, t, RATIO), method, store=store if primed else None
+                task,
+                run,
+                Facts(provider, t, RATIO),
+                method,
+                store=None if part is None else store,
             )
             for t in terms
         ]
@@ -202,7 +229,7 @@ def estimated(
     )
 
 
-def compared(provider: Provider, name: str, seeds: int, *, primed: bool) -> dict[str, object]:
+def compared(provider: Provider, name: str, seeds: int, part: Part) -> dict[str, object]:
     """One row of the table."""
     task_name, size, method = name.split(":")
     path = Path(str(files("elicit.organism"))) / "tasks" / f"{task_name}.toml"
@@ -212,7 +239,7 @@ def compared(provider: Provider, name: str, seeds: int, *, primed: bool) -> dict
     start = time.perf_counter()
     true = [true_run(provider, task, run, METHODS[method]) for run in runs]
     middle = time.perf_counter()
-    guesses = [estimated(provider, task, run, METHODS[method], primed=primed) for run in runs]
+    guesses = [estimated(provider, task, run, METHODS[method], part) for run in runs]
     row: dict[str, object] = {
         "setting": name,
         "seeds": seeds,
@@ -227,6 +254,9 @@ def compared(provider: Provider, name: str, seeds: int, *, primed: bool) -> dict
             "true": found,
             "estimate": [min(low), statistics.median(mid), max(high)],
             "error": round(statistics.median(mid) / median - 1, 3),
+            "runs_within_10_percent": sum(
+                abs(m / t - 1) <= 0.1 for m, t in zip(mid, found, strict=True)
+            ),
             "true_spread": round(max(found) / min(found), 2),
             "runs_in_range": sum(a <= t <= b for a, t, b in zip(low, found, high, strict=True)),
         }
@@ -237,12 +267,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=SETTINGS, metavar="TASK:ITEMS:METHOD")
-    parser.add_argument("--after-zero-shot", action="store_true")
+    started = parser.add_mutually_exclusive_group()
+    started.add_argument("--after-zero-shot", action="store_true")
+    started.add_argument("--after", type=int, metavar="STATE")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     a = parser.parse_args()
+    part: Part = "zero-shot" if a.after_zero_shot else a.after
     with closing(open_model("tiny")) as provider:
         for name in a.only:
-            row = compared(provider, name, a.seeds, primed=a.after_zero_shot)
+            row = compared(provider, name, a.seeds, part)
             if a.json:
                 print(json.dumps(row), flush=True)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ pytest.importorskip("llama_cpp", reason="needs the extra local")
 import elicit
 from elicit.cache.store import ScoreStore
 from elicit.cli.tasks import open_task
-from elicit.estimate import estimate, facts_of
+from elicit.estimate import Estimate, estimate, facts_of
 from elicit.known import Known
 from elicit.providers.base import Provider
 from elicit.providers.cached import CachedProvider
@@ -23,6 +24,7 @@ from elicit.providers.usage import Limits
 from elicit.scorer import Ask, Scorer
 from elicit.search.baselines import zero_shot
 from elicit.search.bootstrap import BootstrapSettings
+from elicit.search.icm import ICMSettings
 from elicit.settings import RunSettings
 
 NOBODY = np.empty(0, np.int64)
@@ -45,16 +47,52 @@ def tiny() -> Iterator[Provider]:
         yield provider
 
 
-@pytest.mark.parametrize("method", ["bootstrap", "icm"])
-def test_a_run_that_was_made_costs_nothing_again(
-    tiny: Provider, cache: Path, store: ScoreStore, method: str
+SHORT = ICMSettings(iterations=12, initial=4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        RunSettings(),
+        RunSettings(method="icm"),
+        RunSettings(chains=2),
+        RunSettings(pool=12),
+        RunSettings(demonstrations="4"),
+        RunSettings(predictability="loo"),
+        RunSettings(predictability="prequential", orders=3),
+        RunSettings(method="icm", icm=replace(SHORT, ahead=4)),
+        RunSettings(method="icm", icm=SHORT, predictability="loo", pool=12),
+    ],
+    ids=str,
+)
+def test_a_run_that_was_made_costs_nothing_again_whatever_its_settings(
+    tiny: Provider, cache: Path, store: ScoreStore, settings: RunSettings
 ) -> None:
     task = open_task("claims", 24)
-    settings = RunSettings(method=method)  # type: ignore[arg-type]  # one of the two
-    elicit.label(task, "tiny", cache=cache, settings=settings)
-    made = estimate(task, settings, facts_of(tiny), store=store)
-    assert made.mid.usage.requests == 0
-    assert made.high.usage.requests == 0
+    made = elicit.label(task, "tiny", cache=cache, settings=settings)
+    assert made.usage.requests > 0
+    # Given true scores a rehearsal asks what the run asked, and no more.
+    found = estimate(task, settings, facts_of(tiny), store=store)
+    assert found.low.usage.requests == found.high.usage.requests == 0
+
+
+def test_once_the_first_labels_are_scored_the_rest_is_told_from_them(
+    tiny: Provider, cache: Path, store: ScoreStore
+) -> None:
+    task = open_task("claims", 64)
+    whole, begun = RunSettings(), RunSettings(bootstrap=BootstrapSettings(rounds=0))
+    before = estimate(task, whole, facts_of(tiny), store=store)
+    paid = elicit.label(task, "tiny", cache=cache, settings=begun).usage.requests
+    after = estimate(task, whole, facts_of(tiny), store=store)
+    rest = elicit.label(task, "tiny", cache=cache, settings=whole).usage.requests
+    assert paid == 2 * 64
+    assert paid + after.mid.usage.requests == pytest.approx(paid + rest, rel=0.1)
+    assert after.low.usage.requests <= rest <= after.high.usage.requests
+    assert width(after) < width(before) / 2
+
+
+def width(found: Estimate) -> int:
+    return found.high.usage.requests - found.low.usage.requests
 
 
 def test_what_a_stopped_run_has_paid_for_is_taken_off(

@@ -77,9 +77,16 @@ def estimate(
     out.print(_table(found))
     for assumption in found.assumptions:
         out.print(f"- {assumption}", markup=False, highlight=False)
+    out.print(_NEARER, markup=False, highlight=False)
     if provider.identity.endpoint and ratio is None:
         supposed = "was never asked: how it will be is supposed (`elicit doctor` finds out)"
         out.print(f"- {model} {supposed}", markup=False, highlight=False)
+
+
+_NEARER = (
+    "- begin the run, stop it by --max-requests and estimate again with its seed and settings: "
+    "what it then tells of the rest is far nearer, and nothing is paid twice"
+)
 
 
 def _table(found: Estimate) -> Table:
