@@ -18,6 +18,7 @@ from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
 from elicit.constraints import UNLABELLED
 from elicit.outcome import Outcome, outcome_of
+from elicit.prior import parse_prior
 from elicit.providers.base import Provider, Usage
 from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import in_batches, open_model
@@ -184,6 +185,7 @@ def label(
     given = dict(options) if seed is None else {**options, "seed": seed}
     chosen = settings or resolve(("argument", given), ("task", task.settings)).settings
     check_batch(chosen.method, batch=batch, stored=cache is not False)
+    parse_prior(chosen.prior, task.labels)
     with (
         open_store(cache) as store,
         metered(model, store, limits, on_usage, batch=batch) as meter,

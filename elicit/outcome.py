@@ -33,7 +33,8 @@ class Chain:
     """Inconsistencies left among the final labels."""
     log_probs: FloatArray | None = None
     """(n_items, n_labels), normalised: how the model predicts each item from the others'
-    final labels. None in records written before they were kept."""
+    final labels, shifted to the prior if there is one. None in records written before they
+    were kept."""
 
 
 @dataclass(frozen=True, slots=True)

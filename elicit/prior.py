@@ -15,6 +15,8 @@ from elicit.cache.errors import InputError
 from elicit.scorer import FloatArray, IntArray
 
 STEPS = 200
+ROUNDING = 0.02
+"""How far shares may be from adding up to one, as rounded ones are."""
 TOLERANCE = 1e-9
 """Largest difference left between a label's mean probability and its prior."""
 
@@ -41,7 +43,7 @@ def parse_prior(text: str, labels: Sequence[str]) -> FloatArray | None:
     values = np.array([shares.get(label, 0.0) for label in labels])
     if len(shares) < len(labels) or not (values > 0).all():
         raise InputError(_wrong(text, labels, "each label needs a share above 0"))
-    if abs(values.sum() - 1) > 1e-6:
+    if abs(values.sum() - 1) > ROUNDING:
         raise InputError(_wrong(text, labels, f"the shares add up to {values.sum():g}, not 1"))
     normalised: FloatArray = values / values.sum()
     return normalised

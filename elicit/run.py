@@ -75,6 +75,11 @@ def begin(
     """
     repair(np.zeros((len(task.items), len(task.labels))), task.rules())
     parse_prior(settings.prior, task.labels)
+    if settings.predictability == "prequential" and meter.capabilities.items_per_call > 1:
+        raise InputError(
+            f"setting predictability: prequential asks about one item after each context, and "
+            f"a call to {meter.name} takes many; give --set predictability=folds"
+        )
     if settings.method == "icm" and meter.capabilities.evidence == "sampled":
         _log.warning(
             "%s tells no probabilities, so each prompt is asked %d times: annealing takes many "
@@ -263,8 +268,9 @@ def _finish(problem: Problem, state: State) -> Chain:
     rules = objective.rules
     everything = np.arange(scorer.n_items)
     log_probs = problem.predict(labelling, everything)
-    scores = log_probs if objective.prior is None else with_mean(log_probs, objective.prior)
-    scores = scores.copy()
+    if objective.prior is not None:
+        log_probs = with_mean(log_probs, objective.prior)
+    scores = log_probs.copy()
     broken = {item for items in rules.violations(labelling.labels) for item in items}
     settled = [i for i in labelling.order.tolist() if i not in broken]
     # So that a settled label only moves where no consistent labelling has it.

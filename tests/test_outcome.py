@@ -113,3 +113,20 @@ def test_more_labels_than_two(cache: Path) -> None:
         assert len(set(found.labels.tolist())) > 2
         assert found.log_probs is not None
         assert found.log_probs.shape == (32, len(task.labels))
+
+
+def test_a_mixture_keeps_to_the_prior(cache: Path) -> None:
+    task = open_task("facts", 64)
+    options = {"cache": cache, "chains": 2, "start": "random"}
+    prior = "False=0.9,True=0.1"
+    mixed = elicit.label(task, "tiny", combine="mixture", prior=prior, **options)  # type: ignore[arg-type]  # by name
+    assert mixed.log_probs is not None
+    assert np.exp(mixed.log_probs[:, 1]).mean() == pytest.approx(0.1, abs=0.02)
+    assert (mixed.labels == 1).mean() < 0.25
+
+
+def test_shares_that_were_rounded_are_a_prior(cache: Path) -> None:
+    found = elicit.label(
+        open_task("facts", 8), "tiny", cache=cache, prior="False=0.67,True=0.34"
+    )
+    assert (found.labels != UNLABELLED).all()
