@@ -47,12 +47,12 @@ from elicit.providers.base import (
 from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import open_model
 from elicit.providers.usage import Meter
+from elicit.run import chain_of, pool_of
 from elicit.scorer import Scorer
 from elicit.search.baselines import zero_shot
 from elicit.search.bootstrap import BootstrapSettings
 from elicit.search.icm import ICMSettings
 from elicit.search.methods import MethodSettings, search
-from elicit.search.problem import Problem
 from elicit.settings import RunSettings
 from elicit.tally import Group, Hosted, Tally
 from elicit.task import Task
@@ -173,10 +173,9 @@ def partial_run(
     tallies = Tally(SINGLE), Tally(DECISIONS)
     meter = Meter(CachedProvider(CountingProvider(provider, tallies), store))
     scorer = Scorer(task.render(), meter)
-    root = np.random.SeedSequence([run.seed, 0])
-    drawn = np.random.default_rng(root.spawn(1)[0])
-    problem = Problem.of(scorer, run.objective_for(scorer, task.rules(), drawn))
-    states = search(problem, method, np.random.Generator(np.random.PCG64(root)))
+    rules = task.rules()
+    problem, rng = chain_of(run, 0, scorer, rules, pool_of(run, rules))
+    states = search(problem, method, rng)
     *_, last = states if after is None else islice(states, after + 1)
     if after is None:
         problem.predict(last.labelling, np.arange(scorer.n_items))

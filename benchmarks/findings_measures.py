@@ -20,6 +20,7 @@ import numpy as np
 from findings_items import Items, draw, truths
 
 import elicit
+from elicit.association import balanced_accuracy
 from elicit.constraints import UNLABELLED
 from elicit.diagnose import Diagnosis, diagnose
 from elicit.labelling import metered, open_store
@@ -29,6 +30,7 @@ from elicit.organism.vocabulary import MARKER
 from elicit.predictability import Folds, Labelling
 from elicit.providers.usage import Meter
 from elicit.repair import repair
+from elicit.run import finish
 from elicit.scorer import Ask, FloatArray, IntArray, Scorer
 from elicit.search.baselines import few_shot_ask, many_shot_asks, zero_shot
 from elicit.search.icm import ICMSettings, icm
@@ -183,16 +185,7 @@ def _icm_from(problem: Problem, first: Labelling, seed: int) -> IntArray:
     value = problem.value(first)
     state = State.of(first, value, temperature=settings.initial_temperature, rng=rng)
     *_, last = icm(problem, settings, rng, state)
-    return finished(problem, last)
-
-
-def finished(problem: Problem, state: State) -> IntArray:
-    """A search's labels, with those it did not give and none that contradict, (n_items,)."""
-    labels = state.labelling.labels
-    scores = problem.predict(state.labelling, np.arange(labels.size)).copy()
-    known = np.flatnonzero(labels != UNLABELLED)
-    scores[known, labels[known]] += 1e3
-    return repair(scores, problem.objective.rules)
+    return finish(problem, last).labels
 
 
 def nothing(lab: Lab, seed: int) -> Values:
@@ -263,7 +256,7 @@ def rare(lab: Lab, seed: int) -> Values:
         for name, options in ((method, {}), (f"{method}, prior", {"prior": prior})):
             labels = lab.label(items, seed, method, **options).labels
             found[name] = items.accuracy(labels)
-            found[f"{name}, balanced"] = _balanced(labels, items.gold)
+            found[f"{name}, balanced"] = balanced_accuracy(labels, items.gold)
     return found | _warnings(lab.diagnosed(items, seed))
 
 
@@ -302,8 +295,3 @@ def _warnings(told: Diagnosis) -> Values:
 
 def _largest(labels: IntArray) -> float:
     return float(np.bincount(labels).max() / labels.size)
-
-
-def _balanced(labels: IntArray, gold: IntArray) -> float:
-    """Mean over the gold labels of the share that is right."""
-    return float(np.mean([(labels == gold)[gold == k].mean() for k in np.unique(gold)]))

@@ -5,6 +5,7 @@ Backgrounds are transparent and lines are mid-tones; equal measurements give equ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,8 @@ def _traces(results: Results, method: str, size: int) -> FloatArray | None:
 
 
 def _iterations(results: Results, left: Axes, right: Axes) -> None:
-    for axes, method in ((left, "icm"), (right, "bootstrap")):
-        for number, size in enumerate(SIZES):
-            traces = _traces(results, method, size)
-            if traces is None:
-                continue
-            points = np.arange(traces.shape[1], dtype=float)
-            x = traces[0, :, 0] / size if method == "icm" else points
-            _band(axes, x, traces[:, :, 1], number, f"{size} items")
-        axes.set_title(NAMES[method], fontsize=9)
-        axes.set_ylabel("accuracy, %")
+    _growing(results, left, "icm", lambda traces, size: traces[0, :, 0] / size)
+    _growing(results, right, "bootstrap", lambda traces, _: np.arange(float(len(traces[0]))))
     left.set_xlabel("iterations an item")
     right.set_xlabel("rounds")
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -96,15 +89,21 @@ def _iterations(results: Results, left: Axes, right: Axes) -> None:
 
 def _tokens(results: Results, left: Axes, right: Axes) -> None:
     for axes, method in ((left, "icm"), (right, "bootstrap")):
-        for number, size in enumerate(SIZES):
-            traces = _traces(results, method, size)
-            if traces is not None:
-                x = traces[:, :, 2].mean(axis=0)
-                _band(axes, x, traces[:, :, 1], number, f"{size} items")
-        axes.set_title(NAMES[method], fontsize=9)
+        _growing(results, axes, method, lambda traces, _: traces[:, :, 2].mean(axis=0))
         axes.set_xscale("log")
         axes.set_xlabel("forwarded tokens, mean over seeds")
-        axes.set_ylabel("accuracy, %")
+
+
+def _growing(
+    results: Results, axes: Axes, method: str, x: Callable[[FloatArray, int], FloatArray]
+) -> None:
+    """Accuracy on tasks of every size, against what `x` makes of their traces and size."""
+    for number, size in enumerate(SIZES):
+        traces = _traces(results, method, size)
+        if traces is not None:
+            _band(axes, x(traces, size), traces[:, :, 1], number, f"{size} items")
+    axes.set_title(NAMES[method], fontsize=9)
+    axes.set_ylabel("accuracy, %")
 
 
 def _chains(results: Results, left: Axes, right: Axes) -> None:

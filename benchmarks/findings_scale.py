@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from findings_items import MANY, draw
-from findings_measures import Lab, Measure, finished
+from findings_measures import Lab, Measure
 
 from elicit.objective import Objective
 from elicit.pieces import Pieces, pieces_by_tokeniser
 from elicit.predictability import Folds, Labelling, Plan
-from elicit.run import Progress
+from elicit.run import Progress, finish
 from elicit.scorer import IntArray
 from elicit.search.icm import ICMSettings, icm
 from elicit.search.problem import Problem
@@ -133,7 +133,7 @@ def whole(lab: Lab, seed: int) -> dict[str, Any]:
         problem = Problem.of(scorer, Objective(items.task.rules(), watched))
         *_, last = icm(problem, settings, np.random.default_rng(seed))
         tokens, by_loo = meter.usage.forwarded_tokens, watched.tokens
-        found = {"icm": items.accuracy(finished(problem, last))}
+        found = {"icm": items.accuracy(finish(problem, last).labels)}
     result = lab.label(items, seed, "bootstrap")
     return found | {
         "icm tokens": tokens,

@@ -35,7 +35,7 @@ from elicit.providers.base import (
 from elicit.providers.billing import FIRST_GUESS
 from elicit.providers.registry import open_model
 from elicit.providers.sampled import SampledProvider, one_draw
-from elicit.repair import repair
+from elicit.run import finish
 from elicit.scorer import IntArray, Scorer
 from elicit.search.methods import MethodSettings, search
 from elicit.search.problem import Problem
@@ -259,7 +259,7 @@ def searched(
                     theirs.step(final, final.step.item)
         if final is None:
             raise AssertionError("a search yields at least one state")
-        labels = _finished(problem, final)
+        labels = finish(problem, final).labels
     return Search(
         method,
         seed,
@@ -271,11 +271,3 @@ def searched(
         theirs.repaired,
         theirs.always,
     )
-
-
-def _finished(problem: Problem, state: State) -> IntArray:
-    """The labels found, the rest by the model's scores, and no contradiction."""
-    scores = problem.predict(state.labelling, np.arange(problem.scorer.n_items)).copy()
-    order = state.labelling.order
-    scores[order, state.labelling.labels[order]] += 1e3
-    return repair(scores, problem.objective.rules)

@@ -19,7 +19,7 @@ from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.constraints import UNLABELLED
 from elicit.evaluate import Estimate, evaluate, over_seeds
-from elicit.outcome import outcome_of
+from elicit.outcome import outcome_of, result_of
 from elicit.prompt import RenderedTask
 from elicit.providers.base import PromptTooLong, Usage
 from elicit.providers.usage import Meter
@@ -136,12 +136,11 @@ def labels_of_run(run: Run, task: Task) -> IntArray:
     Raises:
         InputError: it is not finished, has other labels, or has not labelled all the items.
     """
-    if run.result is None:
-        raise InputError(f"run {run.name!r} has no labels yet: elicit resume {run.name}")
-    if list(task.labels) != run.result["label_names"]:
+    result = result_of(run)
+    if list(task.labels) != result["label_names"]:
         raise InputError(f"run {run.name!r}: its labels are not those of {task.name}")
     answer = outcome_of(run).answer.labels.tolist()
-    label_of = dict(zip(run.result["ids"], answer, strict=True))
+    label_of = dict(zip(result["ids"], answer, strict=True))
     known = sum(item.id in label_of for item in task.items)
     if known < len(task.items):
         raise InputError(

@@ -25,13 +25,14 @@ from elicit.cache.runs import RunStore
 from elicit.constraints import UNLABELLED
 from elicit.labelling import CachePath, metered, open_store
 from elicit.outcome import Chain, Outcome, outcome_of
-from elicit.predictability import Labelling, predict_all
+from elicit.predictability import Labelling
 from elicit.providers.base import Usage
 from elicit.providers.usage import Limits, Meter
 from elicit.repair import repair
 from elicit.run import SEARCHES, Progress, begin, drive, pool_of
 from elicit.salience import Comparison, Evidence, Verdict, chain_facts, settled
 from elicit.scorer import IntArray, Scorer
+from elicit.search.problem import Problem, together
 from elicit.settings import RunSettings
 from elicit.surface import features_of
 from elicit.task import Task
@@ -223,11 +224,8 @@ def _compared(
         everything = np.full(rules.n_items, UNLABELLED, np.int64)
         everything[items] = given
         labellings.append(Labelling(everything, _dealt(items, given, settings.folds, rng)))
-    plans = [objective.predictability.plan(each, each.order) for each in labellings]
-    predicted = predict_all(scorer, plans)
-    values = iter(
-        objective.value(each, rows) for each, rows in zip(labellings, predicted, strict=True)
-    )
+    (scored,) = together(scorer, [Problem.of(scorer, objective).values(labellings)])
+    values = iter(scored)
     found = []
     for kind, group in kinds.items():
         own_values = [next(values) for _ in group]

@@ -24,10 +24,8 @@ from elicit.providers.base import Evidence, Provider, Usage
 from elicit.providers.billing import FIRST_GUESS
 from elicit.providers.prices import find_price
 from elicit.providers.prompt_cache import find_prompt_cache
-from elicit.run import pool_of
-from elicit.scorer import Scorer
+from elicit.run import chain_of, pool_of
 from elicit.search.methods import MethodSettings, search
-from elicit.search.problem import Problem
 from elicit.settings import RunSettings
 from elicit.stand_in import StandIn, Temper
 from elicit.tally import Bill, Hosted, Local, Tally, Terms
@@ -215,12 +213,7 @@ def _rehearsed(
     scorer = StandIn(rendered, facts.provider, rules, pieces, tally, temper, seed, known)
     pool = pool_of(settings, rules)
     for number in range(settings.chains):
-        root = np.random.SeedSequence([settings.seed, number])
-        objective = settings.objective_for(
-            Scorer(rendered, facts.provider), rules, np.random.default_rng(root.spawn(1)[0])
-        )
-        problem = Problem(scorer, objective, pool)
-        rng = np.random.Generator(np.random.PCG64(root))
+        problem, rng = chain_of(settings, number, scorer, rules, pool)
         (final,) = deque(search(problem, method, rng), maxlen=1)
         # The run ends by scoring every item given the final labels.
         problem.predict(final.labelling, np.arange(scorer.n_items))

@@ -130,17 +130,20 @@ def metered(
     on_usage: Callable[[Usage], None] = lambda _: None,
     *,
     batch: bool = False,
+    account: Account | None = None,
 ) -> Iterator[Meter]:
     """A model behind the store and a budget, closed at the end. `on_usage` is told what was
     used so far, whenever something was; with `batch`, a hosted model is asked through its
-    provider's batch endpoint."""
-    account = Account(limits)
+    provider's batch endpoint. Models that share an `account` share its budget, in place of
+    `limits`."""
+    account = account or Account(limits)
+    before = account.spent
     with closing(open_model(model, Findings(store), account)) as provider:
         asked = in_batches(provider, store) if batch else provider
         kept: Provider = CachedProvider(asked, store)
         if provider.capabilities.evidence == "sampled":
             kept = SampledProvider(kept)
-        yield Meter(kept, account, on_usage, account.spent)
+        yield Meter(kept, account, on_usage, account.spent - before)
 
 
 def check_batch(method: str, *, batch: bool, stored: bool = True) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from elicit.abstain import abstain
+from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.constraints import Rules
 from elicit.mixture import mixture
@@ -105,11 +106,20 @@ def _arrays(found: Chain | Answer) -> dict[str, object]:
     }
 
 
+def result_of(run: Run) -> Mapping[str, Any]:
+    """What `summary_of` kept of a finished run.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    if run.result is None:
+        raise InputError(f"run {run.name!r} has no labels yet: elicit resume {run.name}")
+    return run.result
+
+
 def outcome_of(run: Run) -> Outcome:
-    """The outcome of a finished run, read back from its record."""
-    result = run.result
-    if result is None:
-        raise ValueError(f"run {run.name} has no result yet")
+    """The outcome of a finished run, read back from its record; see `result_of`."""
+    result = result_of(run)
     chains = tuple(
         Chain(objective=float(chain["objective"]), **_read(chain)) for chain in result["chains"]
     )

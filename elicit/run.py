@@ -175,10 +175,7 @@ def _chains(
     chains: list[Chain] = []
     finals: list[Scorer] = []
     for number in range(settings.chains):
-        seed = np.random.SeedSequence([settings.seed, number])
-        drawn = np.random.default_rng(seed.spawn(1)[0])
-        problem = Problem(scorer, settings.objective_for(scorer, rules, drawn), pool)
-        rng = np.random.Generator(np.random.PCG64(seed))
+        problem, rng = chain_of(settings, number, scorer, rules, pool)
         saved = _saved(runs, run.id, number)
         states = search(problem, settings.search, rng, saved)
         iterations = most_iterations(settings.search, pool.size)
@@ -191,7 +188,7 @@ def _chains(
         # A scorer that has read nothing yet, so that the coverage told is that of the final
         # scores, and the same however often the run was taken up.
         last = Scorer(rendered, meter)
-        chains.append(_finish(replace(problem, scorer=last), final))
+        chains.append(finish(replace(problem, scorer=last), final))
         finals.append(last)
     return Outcome(
         tuple(chains),
@@ -202,11 +199,21 @@ def _chains(
     )
 
 
+def chain_of(
+    settings: RunSettings, number: int, scorer: Scorer, rules: Rules, pool: IntArray
+) -> tuple[Problem, np.random.Generator]:
+    """What the chain of this number works on, and the generator that it begins with."""
+    seed = np.random.SeedSequence([settings.seed, number])
+    drawn = np.random.default_rng(seed.spawn(1)[0])
+    problem = Problem(scorer, settings.objective_for(scorer, rules, drawn), pool)
+    return problem, np.random.Generator(np.random.PCG64(seed))
+
+
 def pool_of(settings: RunSettings, rules: Rules) -> IntArray:
     """The items searched: all, or some drawn by seed, each with all it is connected to."""
-    parts = rules.parts()
     if not 0 < settings.pool < rules.n_items:
         return np.arange(rules.n_items)
+    parts = rules.parts()
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
     order = rng.permutation(int(parts.max()) + 1)
     sizes = np.bincount(parts)[order].cumsum()
@@ -258,7 +265,7 @@ def _trace_row(state: State) -> tuple[object, ...]:
     return (*head, step.item, step.label, step.flips, step.delta, step.accepted)
 
 
-def _finish(problem: Problem, state: State) -> Chain:
+def finish(problem: Problem, state: State) -> Chain:
     """Label what the search left unlabelled, and repair what it left inconsistent.
 
     Labels the search found stand wherever the constraints allow it: they are given up only

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import entr
 
 from elicit.agreement import adjusted_rand, best_permutation
 from elicit.association import Association
@@ -78,9 +79,8 @@ def information(labels: IntArray, log_probs: FloatArray, n_labels: int) -> Infor
     known = np.flatnonzero(labels != UNLABELLED)
     given = labels[known]
     shares = np.bincount(given, minlength=n_labels) / max(1, given.size)
-    positive = shares[shares > 0]
     mean = float(log_probs[known, given].mean()) if given.size else 0.0
-    return Information(float(-(positive * np.log(positive)).sum()) + 0.0, mean, given.size)
+    return Information(float(entr(shares).sum()), mean, given.size)
 
 
 @dataclass(frozen=True, slots=True)

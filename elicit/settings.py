@@ -190,10 +190,11 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
     for name in sorted(values.keys() - of_run - of_method):
         if strength[name] < strength["method"]:
             continue  # whoever chose the method knew of it and wants another
+        owner = _method_of(name)
         raise InputError(
             f"{origins[name]}: setting {name} is not one of the method {method}, which has "
-            f"{', '.join(sorted(of_method))}; it is one of {_method_of(name)}: give --method "
-            f'{_method_of(name)} (method = "{_method_of(name)}")'
+            f"{', '.join(sorted(of_method))}; it is one of {owner}: give --method "
+            f'{owner} (method = "{owner}")'
         )
     chosen: dict[str, Any] = {k: v for k, v in values.items() if k in of_method}
     own: dict[str, Any] = {k: v for k, v in values.items() if k in of_run}

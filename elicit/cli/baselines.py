@@ -82,9 +82,8 @@ def baselines(
 
         def opened(name: str) -> Meter:
             """A model under the one budget of this command."""
-            own = models.enter_context(metered(name, store, limits, batch=batch))
-            account.settle(Usage(), own.usage)
-            meters.append(Meter(own, account, told, own.usage))
+            own = metered(name, store, on_usage=told, batch=batch, account=account)
+            meters.append(models.enter_context(own))
             return meters[-1]
 
         meter = opened(model)

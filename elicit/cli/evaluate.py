@@ -20,7 +20,7 @@ from elicit.cli.tasks import open_task, task_file
 from elicit.evaluate import Evaluation, evaluate
 from elicit.gold import load_gold
 from elicit.labelling import open_store, task_path_of
-from elicit.outcome import outcome_of
+from elicit.outcome import outcome_of, result_of
 
 CURVE_COLUMNS = ("curve", "x", "y", "n", "low", "high")
 
@@ -38,13 +38,12 @@ def evaluate_run(
     """Compare a run's labels with gold labels."""
     with open_store(cache) as store:
         found = RunStore(store).get(name)
-    if found.result is None:
-        raise InputError(f"run {name!r} has no labels yet: elicit resume {name}")
+    kept = result_of(found)
     source = gold or task_path_of(found)
     task = open_task(source)
-    if list(task.labels) != found.result["label_names"]:
+    if list(task.labels) != kept["label_names"]:
         raise InputError(f"{source}: its labels are not those the run {name!r} gave")
-    ids = found.result["ids"]
+    ids = kept["ids"]
     truth = load_gold(task_file(source), ids)
     if truth is None:
         raise InputError(f"{source}: names no gold column; add gold = ... to [data]")

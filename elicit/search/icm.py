@@ -16,6 +16,7 @@ the first that changes the labelling throws away what was worked out behind it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ from elicit.predictability import Labelling
 from elicit.search.problem import Asking, Problem, together
 from elicit.search.schedule import accepts, temperature
 from elicit.search.state import State, Step
+
+SEEDS = 2**63
+"""Bound on the seeds of iterations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +101,18 @@ def icm(
     width = 1
     while (left := settings.iterations_for(problem.pool.size) - state.iteration) > 0:
         before = state.labelling
-        draws = _draws_ahead(rng, min(width, left))
-        computations = [_propose(problem, settings, before, each) for each in draws]
+        # A decision uses up its seed; those looked at ahead of it stay where they are.
+        seeds = deepcopy(rng).integers(SEEDS, size=min(width, left)).tolist()
+        computations = [
+            _propose(problem, settings, before, np.random.default_rng(seed)) for seed in seeds
+        ]
         for proposal in together(problem.scorer, computations):
-            _next_draws(rng)
+            rng.integers(SEEDS)
             state = _decide(problem, settings, state, proposal, rng)
             yield state
             if state.labelling is not before:
                 break
         width = min(2 * width, settings.ahead) if state.labelling is before else 1
-
-
-def _next_draws(rng: np.random.Generator) -> np.random.Generator:
-    """The generator of one iteration."""
-    return np.random.default_rng(int(rng.integers(2**63)))
-
-
-def _draws_ahead(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
-    """The generators of the next iterations; `rng` is left where it stands."""
-    copy = np.random.Generator(np.random.PCG64())
-    copy.bit_generator.state = rng.bit_generator.state
-    return [_next_draws(copy) for _ in range(count)]
 
 
 def _start(problem: Problem, settings: ICMSettings, rng: np.random.Generator) -> Asking[State]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from elicit.constraints import UNLABELLED
 from elicit.objective import Objective, Value
-from elicit.predictability import Labelling, Plan, predict, predict_all, variances
+from elicit.predictability import Labelling, Plan, predict, predict_all
 from elicit.scorer import FloatArray, IntArray, Scorer
 
 Found = TypeVar("Found")
@@ -55,11 +55,11 @@ class Problem:
         return self._variance(after) - self._variance(before)
 
     def _variance(self, labelling: Labelling) -> float:
-        measure = self.objective.predictability
+        plan = self.plan(labelling, labelling.order)
         return self.objective.variance(
             labelling,
-            self.predict(labelling, labelling.order),
-            variances(self.scorer, measure, labelling, labelling.order),
+            predict_all(self.scorer, [plan])[0],
+            plan.variances(self.scorer.variances(plan.asks), self.scorer.n_labels),
         )
 
     def unlabelled(self, labelling: Labelling) -> IntArray:

@@ -8,7 +8,7 @@ hosted chat models; both spellings count.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from elicit.providers.base import Prompt, ScoreRequest, Segment
@@ -20,7 +20,7 @@ from elicit.providers.llama_cpp.chat_template import (
     with_instruction_in_user,
 )
 from elicit.providers.llama_cpp.control import ControlTokeniser, Marks
-from elicit.providers.llama_cpp.vocab import checked
+from elicit.providers.llama_cpp.vocab import checked, cut_at_labels
 
 _PROBES = ("0", "x")
 """Two items that have no token in common."""
@@ -67,20 +67,13 @@ class ChatTokeniser:
         alone, *answered = self._tokeniser.encode(
             text, [spelling for _, spelling in spellings], marks
         )
-        cut = min(common_prefix(alone, tokens) for tokens in answered)
-        answers = _apart(
-            [
-                (number, tokens[cut:])
-                for (number, _), tokens in zip(spellings, answered, strict=True)
-            ]
-        )
-        trunk = self._trunk(request.prompt)
-        made = TokenPrompt(
-            index,
-            alone[:cut],
-            max(0, min(common_prefix(trunk, alone), cut - 1)),
-            tuple(tokens for _, tokens in answers),
-            tuple(number for number, _ in answers),
+        every = cut_at_labels(index, self._trunk(request.prompt), alone, answered)
+        numbers = [number for number, _ in spellings]
+        answers = _apart(list(zip(numbers, every.labels, strict=True)))
+        made = replace(
+            every,
+            labels=tuple(tokens for _, tokens in answers),
+            meant=tuple(number for number, _ in answers),
         )
         return checked(made, request.labels)
 

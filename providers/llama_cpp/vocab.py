@@ -74,13 +74,20 @@ class Tokeniser:
     def _whole(
         self, index: int, shown: _Shown, question: str, labels: Sequence[str]
     ) -> TokenPrompt:
-        """The labels' tokens are those from the first that a label changes."""
         text = "".join(segment.text for segment in shown.segments) + question
         alone = self._bos + self._joined.whole(text)
         joined = [self._bos + self._joined.whole(text + label) for label in labels]
-        cut = min(common_prefix(alone, tokens) for tokens in joined)
-        shared = max(0, min(common_prefix(shown.tokens, alone), cut - 1))
-        return TokenPrompt(index, alone[:cut], shared, tuple(t[cut:] for t in joined))
+        return cut_at_labels(index, shown.tokens, alone, joined)
+
+
+def cut_at_labels(
+    index: int, trunk: Tokens, alone: Tokens, labelled: Sequence[Tokens]
+) -> TokenPrompt:
+    """A prompt from its tokens `alone` and with each label: the labels' tokens are those from
+    the first that a label changes. It shares what `trunk` has in common with it."""
+    cut = min(common_prefix(alone, tokens) for tokens in labelled)
+    shared = max(0, min(common_prefix(trunk, alone), cut - 1))
+    return TokenPrompt(index, alone[:cut], shared, tuple(t[cut:] for t in labelled))
 
 
 def checked(prompt: TokenPrompt, labels: Sequence[str]) -> TokenPrompt:
