@@ -55,6 +55,8 @@ class BaselineTable:
     """Every baseline of a task."""
 
     items: int
+    gold_items: int
+    """Items with a gold label."""
     shots: int
     many: int | None
     """Bound on the demonstrations of many-shot; None for all there are."""
@@ -126,7 +128,10 @@ def baseline_table(
         rows.append(trial.given("human labels", human))
     for name, labels in (runs or {}).items():
         rows.append(trial.given(f"run {name}", labels))
-    return BaselineTable(len(task.items), shots, many, seeds, tuple(rows), meter.usage + used)
+    known = 0 if gold is None else int((gold != UNLABELLED).sum())
+    return BaselineTable(
+        len(task.items), known, shots, many, seeds, tuple(rows), meter.usage + used
+    )
 
 
 def labels_of_run(run: Run, task: Task) -> IntArray:
@@ -137,8 +142,6 @@ def labels_of_run(run: Run, task: Task) -> IntArray:
         InputError: it is not finished, has other labels, or has not labelled all the items.
     """
     result = result_of(run)
-    if list(task.labels) != result["label_names"]:
-        raise InputError(f"run {run.name!r}: its labels are not those of {task.name}")
     answer = outcome_of(run).answer.labels.tolist()
     label_of = dict(zip(result["ids"], answer, strict=True))
     known = sum(item.id in label_of for item in task.items)
@@ -257,7 +260,7 @@ class _Trial:
         """None without gold, or where no item with gold has a label."""
         if self.gold is None or not ((self.gold != UNLABELLED) & (labels != UNLABELLED)).any():
             return None
-        groups = [item.group or item.id for item in self.task.items]
+        groups = [item.cluster for item in self.task.items]
         return evaluate(labels, None, self.gold, groups).accuracy
 
     def _over_seeds(

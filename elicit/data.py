@@ -68,7 +68,8 @@ def _jsonl(path: Path) -> list[Row]:
         where = f"{path.name} line {number}"
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        # A number of thousands of digits is a ValueError of another kind.
+        except (ValueError, RecursionError) as error:
             raise TaskError(f"{where}: not JSON: {error}") from error
         if not isinstance(value, dict):
             raise TaskError(f"{where}: a row must be an object, not {type(value).__name__}")

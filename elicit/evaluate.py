@@ -21,6 +21,8 @@ from elicit.scorer import FloatArray, IntArray
 RESAMPLES = 2_000
 DRAWN_AT_ONCE = 4_000_000
 """Bound on the groups drawn in one array, and so on memory."""
+EQUAL = 1e-12
+"""Means of groups that differ by less are equal but for rounding."""
 COVERAGES = (0.5, 0.8, 0.9)
 
 
@@ -35,7 +37,10 @@ class Estimate:
     groups: int
 
     def percent(self) -> str:
-        """`92.1 % (88.4 to 95.3)`."""
+        """`92.1 % (88.4 to 95.3)`; `25.0 % (all 10 alike)` where nothing varied, which is no
+        interval."""
+        if self.low == self.high:
+            return f"{100 * self.value:.1f} % (all {self.groups} alike)"
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
@@ -105,10 +110,10 @@ def cluster_interval(
 ) -> Estimate:
     """The mean of `correct`, (n,), with a 95 % percentile bootstrap interval over groups.
 
-    Items of one group are not independent, so whole groups are drawn again. Where the
-    values do not vary the bootstrap would claim certainty: there the interval is Wilson's
-    for as many trials as there are groups. Values that vary in one group only have no
-    interval (0 to 1). `weights`, (n,), each above 0 and at most 1, count items in part.
+    Items of one group are not independent, so whole groups are drawn again. Where the means
+    of the groups do not vary the bootstrap would claim certainty: there the interval is
+    Wilson's for as many trials as there are groups. Values that vary in one group only have
+    no interval (0 to 1). `weights`, (n,), each above 0 and at most 1, count items in part.
     """
     weight = np.ones(correct.size) if weights is None else weights
     _, index = np.unique(np.array([str(g) for g in groups]), return_inverse=True)
@@ -116,10 +121,10 @@ def cluster_interval(
     sums = np.asarray(np.bincount(index, weight * correct, n_groups), float)
     counts = np.asarray(np.bincount(index, weight, n_groups), float)
     mean, n = float(sums.sum() / counts.sum()), round(float(counts.sum()))
-    if np.ptp(correct) == 0:
-        low, high = calibration.wilson(mean * n_groups, n_groups)
-    elif n_groups == 1:
+    if n_groups == 1 and np.ptp(correct) > 0:
         low, high = 0.0, 1.0
+    elif np.ptp(sums / counts) < EQUAL:
+        low, high = calibration.wilson(mean * n_groups, n_groups)
     else:
         low, high = np.quantile(_redrawn(sums, counts, seed), [0.025, 0.975]).tolist()
     return Estimate(mean, low, high, n, n_groups)
@@ -137,7 +142,10 @@ def _redrawn(sums: FloatArray, counts: FloatArray, seed: int) -> FloatArray:
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
-    """The mean over seeds with its 95 % t-interval; one seed has no interval (0 to 1)."""
+    """The mean over seeds with its 95 % t-interval; one seed has no interval (0 to 1).
+
+    Seeds that all gave the same have none either: `low` and `high` are their value.
+    """
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:

@@ -6,15 +6,16 @@ seen by a search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elicit.constraints import UNLABELLED
+from elicit.constraints import UNLABELLED, is_missing
 from elicit.prompt import TaskError
-from elicit.task_file import Outside, TaskFile, read_task_file
+from elicit.task_file import Outside, TaskFile, read_task_file, require
 
 _TRUTHS = {"true": True, "false": False, "yes": True, "no": False}
 
@@ -42,19 +43,21 @@ def _load(path: str | Path, ids: Sequence[str], kind: Outside) -> NDArray[np.int
         return None
     known: dict[str, int] = {}
     for identifier, row in file.rows():
-        if column not in row.fields:
-            raise TaskError(f"{row.where}: [data] {kind}: there is no field {column!r}")
+        require(row, column, f"[data] {kind}")
         known[identifier] = _label(file, row.fields[column], f"{row.where}: {kind}")
     return np.array([known.get(identifier, UNLABELLED) for identifier in ids], np.int64)
 
 
 def _label(file: TaskFile, value: object, what: str) -> int:
-    if value is None or value == "":
+    """Whole numbers count as their digits: a column of 0 and 1 with a gap is read as floats."""
+    if is_missing(value) or (isinstance(value, float) and math.isnan(value)):
         return UNLABELLED
-    if isinstance(value, str) and value in file.labels:
-        return file.labels.index(value)
     if isinstance(value, bool):
         for index, label in enumerate(file.labels):
             if _TRUTHS.get(label.strip().lower()) is value:
                 return index
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        value = str(int(value))
+    if isinstance(value, str) and value in file.labels:
+        return file.labels.index(value)
     raise TaskError(f"{what} value {value!r} is not one of the labels {', '.join(file.labels)}")

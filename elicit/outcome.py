@@ -87,6 +87,7 @@ def summary_of(outcome: Outcome, task: Task) -> Mapping[str, object]:
     answer = outcome.answer
     return {
         "ids": [item.id for item in task.items],
+        "texts": texts_of(task),
         "label_names": list(task.labels),
         "mean_coverage": outcome.mean_coverage,
         "bounded_share": outcome.bounded_share,
@@ -95,6 +96,11 @@ def summary_of(outcome: Outcome, task: Task) -> Mapping[str, object]:
         ],
         "answer": _arrays(answer),
     }
+
+
+def texts_of(task: Task) -> list[str]:
+    """16 hexadecimal digits an item, equal for items of the same text."""
+    return [segment.digest.hex()[:16] for segment in task.render().questions]
 
 
 def _arrays(found: Chain | Answer) -> dict[str, object]:

@@ -26,6 +26,11 @@ class Item:
     group: str | None = None
     where: str = field(default="", compare=False)
 
+    @property
+    def cluster(self) -> tuple[str, str]:
+        """Equal for items that are not independent: those of one group."""
+        return ("item", self.id) if self.group is None else ("group", self.group)
+
 
 @dataclass(frozen=True, init=False)
 class Task:

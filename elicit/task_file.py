@@ -50,7 +50,7 @@ class TaskFile:
             if key is None:
                 found.append((str(number), row))
                 continue
-            _require(row, key, "[data] id")
+            require(row, key, "[data] id")
             if not isinstance(row.fields[key], str | int) or row.fields[key] == "":
                 raise TaskError(f"{row.where}: id must be a text or whole number")
             found.append((str(row.fields[key]), row))
@@ -68,9 +68,11 @@ def load_task(path: str | Path, limit: int | None = None) -> Task:
     items = []
     for identifier, row in file.rows():
         if group is not None:
-            _require(row, group, "[data] group")
+            require(row, group, "[data] group")
         fields = row.fields
-        for column in file.outside():
+        for column, kind in file.outside().items():
+            # A name that takes no column away would leave the answer in the prompts.
+            require(row, column, f"[data] {kind}")
             fields = without(fields, column)
         value = None if group is None else row.fields[group]
         name = None if is_missing(value) else str(value)
@@ -234,7 +236,8 @@ def _text(path: Path, value: object, what: str) -> str:
     return value
 
 
-def _require(row: Row, name: str, what: str) -> None:
+def require(row: Row, name: str, what: str) -> None:
+    """Refuse a row without the field that a setting names, `what`."""
     if name not in row.fields:
         near = difflib.get_close_matches(name, row.fields, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -268,7 +268,6 @@ def test_a_run_s_labels_are_put_to_the_items_by_id() -> None:
     ("run", "why"),
     [
         (run_of(["1", "2"], [0, 1]), "labelled 2 of the 20 items"),
-        (run_of(["1"], [0], ("a", "b")), "its labels are not those"),
         (replace(run_of(["1"], [0]), result=None), "no labels yet: elicit resume r"),
     ],
 )

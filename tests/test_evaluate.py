@@ -104,6 +104,13 @@ def test_no_variation_is_not_certainty() -> None:
     assert 0.6 < found.low < 0.8
 
 
+def test_groups_that_are_all_equally_right_are_not_certainty() -> None:
+    found = cluster_interval(np.array([1.0, 0.0, 0.0] * 10), [i // 3 for i in range(30)])
+    assert found.value == pytest.approx(1 / 3)
+    assert 0.1 < found.low < 0.2
+    assert 0.5 < found.high < 0.7
+
+
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     hits = 0
@@ -119,6 +126,11 @@ def test_seeds_have_a_t_interval_and_one_seed_has_none() -> None:
     assert found.value == pytest.approx(0.5)
     assert found.low == pytest.approx(0.5 - 4.303 * 0.1 / np.sqrt(3), abs=1e-3)
     assert (over_seeds([0.7]).low, over_seeds([0.7]).high) == (0.0, 1.0)
+
+
+def test_seeds_that_all_gave_the_same_are_told_so_and_not_as_an_interval() -> None:
+    assert over_seeds([0.25] * 5).percent() == "25.0 % (all 5 alike)"
+    assert over_seeds([0.25] * 4 + [0.5]).percent() == "30.0 % (16.1 to 43.9)"
 
 
 def test_balanced_accuracy_and_each_label_of_an_imbalanced_case() -> None:

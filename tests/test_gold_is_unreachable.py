@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,44 @@ def test_a_task_that_uses_the_column_is_refused(
     path = task_file(tmp_path, ROWS, f'{kind} = "said"', text)
     with pytest.raises(TaskError, match=f"{what}, the {kind} column"):
         load_task(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_that_is_not_there_is_refused_before_its_labels_could_be_shown(
+    tmp_path: Path, kind: str
+) -> None:
+    nested: list[dict[str, object]] = [{"g": 1, "claim": {"text": "one", "label": "True"}}]
+    text = TASK.replace("{{{{ claim }}}}", "{{{{ claim.text }}}} {{{{ claim.label }}}}")
+    path = task_file(tmp_path, nested, f'{kind} = "claim.label"', text)
+    why = rf"rows.jsonl line 1: \[data\] {kind}: there is no field 'claim.label'"
+    with pytest.raises(TaskError, match=why):
+        load_task(path)
+    path = task_file(tmp_path, ROWS, f'{kind} = "lable"')
+    with pytest.raises(TaskError, match="no field 'lable'; did you mean 'label'"):
+        load_task(path)
+
+
+NUMBERS = TASK.replace('"False", "True"', '"0", "1"').replace('label = "True"', 'label = "1"')
+
+
+@pytest.mark.parametrize("missing", [None, "", math.nan])
+def test_whole_numbers_are_labels_of_those_digits_and_no_number_is_none(
+    tmp_path: Path, missing: object
+) -> None:
+    values: list[object] = [0, 1.0, missing, "1"]
+    rows: list[dict[str, object]] = [{"g": 1, "claim": "c", "label": value} for value in values]
+    gold = load_gold(
+        task_file(tmp_path, rows, 'gold = "label"', NUMBERS), ["1", "2", "3", "4"]
+    )
+    assert gold is not None
+    assert gold.tolist() == [0, 1, -1, 1]
+
+
+@pytest.mark.parametrize("value", [0.5, 2, pytest.param(10**400, id="huge"), math.inf])
+def test_other_numbers_are_no_label(tmp_path: Path, value: object) -> None:
+    rows: list[dict[str, object]] = [{"g": 1, "claim": "c", "label": value}]
+    with pytest.raises(TaskError, match="is not one of the labels 0, 1"):
+        load_gold(task_file(tmp_path, rows, 'gold = "label"', NUMBERS), ["1"])
 
 
 def test_human_labels_that_are_the_gold_ones_are_refused(tmp_path: Path) -> None:

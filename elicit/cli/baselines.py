@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from elicit.baseline_table import Baseline, BaselineTable, baseline_table, labels_of_run
-from elicit.cache.runs import RunStore
+from elicit.cache.runs import Run, RunStore
 from elicit.cli.options import (
     AsJson,
     Batch,
@@ -25,12 +25,14 @@ from elicit.cli.options import (
 )
 from elicit.cli.output import notes, out, print_json, told_usage
 from elicit.cli.progress import shown_progress
-from elicit.cli.tasks import open_task, task_file
+from elicit.cli.tasks import open_task, task_file, tell_reworded
 from elicit.cli.values import resolved
 from elicit.gold import load_gold, load_human
 from elicit.labelling import metered, open_store
 from elicit.providers.base import Usage
 from elicit.providers.usage import Account, Meter
+from elicit.scorer import IntArray
+from elicit.task import Task
 
 
 def baselines(
@@ -73,7 +75,7 @@ def baselines(
         ExitStack() as models,
     ):
         kept = RunStore(store)
-        runs = {name: labels_of_run(kept.get(name), loaded) for name in run or ()}
+        runs = {name: _labels_of(kept.get(name), loaded, task) for name in run or ()}
         account = Account(limits)
         meters: list[Meter] = []
 
@@ -109,6 +111,11 @@ def baselines(
     out.print(told_usage(found.usage), markup=False)
 
 
+def _labels_of(run: Run, task: Task, source: str) -> IntArray:
+    tell_reworded(run, task, source)
+    return labels_of_run(run, task)
+
+
 def _table(name: str, labels: tuple[str, ...], found: BaselineTable) -> Table:
     table = Table(
         title=f"{name}: {found.items} items, {found.seeds} seeds",
@@ -122,13 +129,21 @@ def _table(name: str, labels: tuple[str, ...], found: BaselineTable) -> Table:
     table.add_column("coverage", justify="right")
     for row in found.rows:
         table.add_row(
-            row.name, _accuracy(row), *map("{:.0%}".format, row.shares), _coverage(row)
+            row.name,
+            _accuracy(row, found.gold_items),
+            *map("{:.0%}".format, row.shares),
+            _coverage(row),
         )
     return table
 
 
-def _accuracy(row: Baseline) -> str:
-    told = "no gold labels" if row.accuracy is None else row.accuracy.percent()
+def _accuracy(row: Baseline, gold_items: int) -> str:
+    if not gold_items:
+        told = "no gold labels"
+    elif row.accuracy is None:
+        told = "no item with gold has a label"
+    else:
+        told = row.accuracy.percent()
     return told if row.answered == 1 else f"{told}, {row.answered:.0%} answered"
 
 

@@ -16,7 +16,7 @@ from elicit.cache.errors import InputError
 from elicit.cache.runs import RunStore
 from elicit.cli.options import AsJson, Cache
 from elicit.cli.output import notes, out, print_facts, print_json
-from elicit.cli.tasks import open_task, task_file
+from elicit.cli.tasks import open_task, task_file, tell_reworded
 from elicit.evaluate import Evaluation, evaluate
 from elicit.gold import load_gold
 from elicit.labelling import open_store, task_path_of
@@ -41,19 +41,18 @@ def evaluate_run(
     kept = result_of(found)
     source = gold or task_path_of(found)
     task = open_task(source)
-    if list(task.labels) != kept["label_names"]:
-        raise InputError(f"{source}: its labels are not those the run {name!r} gave")
+    tell_reworded(found, task, source)
     ids = kept["ids"]
     truth = load_gold(task_file(source), ids)
     if truth is None:
         raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
     answer = outcome_of(found).answer
-    group_of = {item.id: item.group for item in task.items}
+    cluster_of = {item.id: item.cluster for item in task.items}
     result = evaluate(
         answer.labels,
         answer.log_odds,
         truth,
-        [group_of.get(i) or i for i in ids],
+        [cluster_of.get(i, ("item", i)) for i in ids],
         answer.log_probs,
         n_labels=len(task.labels),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from elicit.cache.runs import Run
+from elicit.cli.output import notes
+from elicit.same_items import worded_otherwise
 from elicit.task import Task
 from elicit.task_file import load_task
 
@@ -18,6 +21,19 @@ def embedded_tasks() -> dict[str, Path]:
 def task_file(name: str) -> Path:
     """Where a task is: a file, or an embedded task by its name."""
     return embedded_tasks().get(name, Path(name))
+
+
+def tell_reworded(run: Run, task: Task, source: str) -> None:
+    """Note where a run's labels are about to be put to items that it saw in other words; see
+    `worded_otherwise`."""
+    count = worded_otherwise(run, task, source)
+    if count:
+        notes.print(
+            f"note: {count} items of {source} are not worded as run {run.name!r} saw them; "
+            "they are compared by id",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def open_task(name: str, limit: int | None = None) -> Task:

@@ -1,0 +1,42 @@
+"""Whether the items of a task are those that a run labelled.
+
+Ids alone do not tell where they are row numbers: row 1 of any file is "1".
+"""
+
+from __future__ import annotations
+
+from elicit.cache.errors import InputError
+from elicit.cache.runs import Run
+from elicit.outcome import result_of, texts_of
+from elicit.task import Task
+
+
+def worded_otherwise(run: Run, task: Task, source: str) -> int:
+    """How many items of a finished run the task of `source` has by the same id in other words.
+
+    Raises:
+        InputError: the run is not finished, the labels are not those it gave, or words differ
+            where ids are row numbers.
+    """
+    result = result_of(run)
+    if list(task.labels) != result["label_names"]:
+        raise InputError(
+            f"{source}: its labels ({', '.join(task.labels)}) are not those that run "
+            f"{run.name!r} gave ({', '.join(result['label_names'])}): name the task that it "
+            "labelled, or give the same labels in the same order"
+        )
+    text_of = dict(zip((item.id for item in task.items), texts_of(task), strict=True))
+    # Runs of before these were kept have none.
+    kept = dict(zip(result["ids"], result.get("texts", ()), strict=False))
+    if kept:
+        differ = sum(1 for i, text in kept.items() if text_of.get(i, text) != text)
+    else:
+        differ = 0 if task.digest() == run.task_digest else len(text_of)
+    numbered = all(item.id == str(n) for n, item in enumerate(task.items, 1))
+    if differ and numbered:
+        raise InputError(
+            f"{source}: {differ} of its items are not worded as run {run.name!r} saw them, and "
+            "its ids are row numbers, which tell nothing of the items: name the task that the "
+            "run labelled, or give both an id column ([data] id)"
+        )
+    return differ
