@@ -28,13 +28,14 @@ class Chain:
     labels: IntArray
     """(n_items,), one index into the task's labels an item."""
     log_odds: FloatArray
-    """(n_items,), in nats: the label against the best other, given the other items' labels."""
+    """(n_items,), in nats: the label against the best other, given the other items' labels;
+    under `prequential`, given those before it in each order."""
     objective: float
     inconsistency: int
     """Inconsistencies left among the final labels."""
     log_probs: FloatArray | None = None
-    """(n_items, n_labels), normalised: how the model predicts each item from the others'
-    final labels, shifted to the prior if there is one. None in records written before they
+    """(n_items, n_labels), normalised: how the model predicts each item from the same labels,
+    shifted to the prior if there is one. None in records written before they
     were kept."""
 
 

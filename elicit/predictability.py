@@ -169,10 +169,11 @@ class Prequential:
     """Each item given those before it, averaged over r orders; an unlabelled one given all.
 
     One pass down an order is one context that grows, so everything costs r·m tokens. By the
-    chain rule the sum over a pass is the log-probability of all labels together, a code
-    length (Dawid, "Statistical theory: the prequential approach", 1984). The first order is
-    that of the labelling, others are permutations drawn by `ranks`, (r // 2, n_items); each
-    is followed by its reverse, so that over two orders an item sees every other once.
+    chain rule the sum over one whole pass is the log-probability of all labels together, a
+    code length (Dawid, "Statistical theory: the prequential approach", 1984); the mean over
+    several orders, or with a limit, is none. The first order is that of the labelling, each
+    is followed by its reverse, so that over two orders an item sees every other once; the
+    third, fifth and so on are permutations by `ranks`, ((r - 1) // 2, n_items).
     """
 
     orders: int = 2

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax, rel_entr
+from scipy.special import log_softmax, logsumexp, rel_entr
 
 from elicit.cache.errors import InputError
 from elicit.scorer import FloatArray, IntArray
 
 STEPS = 200
+HALVINGS = 12
 ROUNDING = 0.02
 """How far shares may be from adding up to one, as rounded ones are."""
 TOLERANCE = 1e-9
@@ -31,11 +32,11 @@ def parse_prior(text: str, labels: Sequence[str]) -> FloatArray | None:
     if not text.strip():
         return None
     shares: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = part.rpartition("=")
-        name = name.strip()
-        if not equals or name not in labels or name in shares:
-            raise InputError(_wrong(text, labels, f"{part.strip()!r} is not a label=share"))
+    rest = text.strip()
+    while rest:
+        name, number, rest = _first(text, rest, labels)
+        if name in shares:
+            raise InputError(_wrong(text, labels, f"{name!r} stands twice"))
         try:
             shares[name] = float(number)
         except ValueError as error:
@@ -47,6 +48,18 @@ def parse_prior(text: str, labels: Sequence[str]) -> FloatArray | None:
         raise InputError(_wrong(text, labels, f"the shares add up to {values.sum():g}, not 1"))
     normalised: FloatArray = values / values.sum()
     return normalised
+
+
+def _first(text: str, rest: str, labels: Sequence[str]) -> tuple[str, str, str]:
+    """The first label of `rest`, its number as written, and what follows. A label may itself
+    hold a comma or `=`, so it is read as one of those there are, the longest that fits."""
+    for label in sorted(labels, key=len, reverse=True):
+        after = rest.removeprefix(label.strip()).lstrip()
+        if rest.startswith(label.strip()) and after.startswith("="):
+            number, _, following = after[1:].partition(",")
+            return label, number.strip(), following.strip()
+    part = rest.partition(",")[0]
+    raise InputError(_wrong(text, labels, f"{part!r} is not a label=share"))
 
 
 def _wrong(text: str, labels: Sequence[str], why: str) -> str:
@@ -76,9 +89,28 @@ def with_mean(log_probs: FloatArray, prior: FloatArray) -> FloatArray:
     """
     shift = np.zeros(prior.size)
     for _ in range(STEPS):
-        mean = np.exp(log_softmax(log_probs + shift, axis=1)).mean(axis=0)
+        probs = np.exp(log_softmax(log_probs + shift, axis=1))
+        mean = probs.mean(axis=0)
         if np.abs(mean - prior).max() < TOLERANCE:
             break
-        shift += np.log(prior) - np.log(np.maximum(mean, 1e-300))
+        shift = _nearer(log_probs, prior, shift, probs)
     shifted: FloatArray = log_softmax(log_probs + shift, axis=1)
     return shifted
+
+
+def _nearer(
+    log_probs: FloatArray, prior: FloatArray, shift: FloatArray, probs: FloatArray
+) -> FloatArray:
+    """The lowest of some points on the convex function whose gradient is what the means are
+    off: after Newton's step or a part of it, and after `log prior - log mean`, which always
+    goes down."""
+    mean = probs.mean(axis=0)
+    curvature = np.diag(mean) - probs.T @ probs / len(probs)
+    newton = -np.linalg.lstsq(curvature, mean - prior)[0]
+    steps = [newton * 0.5**halved for halved in range(HALVINGS)]
+    steps.append(np.log(prior) - np.log(np.maximum(mean, 1e-300)))
+
+    def height(at: FloatArray) -> float:
+        return float(logsumexp(log_probs + at, axis=1).mean() - prior @ at)
+
+    return min((shift + step for step in steps), key=height)

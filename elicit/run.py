@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 0.5
 FACTS = ("items", "identity", "batch", "searches")
 """What a run's record holds beside its settings."""
-SEARCHES = 2
+SEARCHES = 3
 """Raised whenever a search of equal settings would go another way than before."""
 SETTLED = 1e3
 """Nats added for a label the search found: above any difference of log-probabilities."""
@@ -214,7 +214,7 @@ def pool_of(settings: RunSettings, rules: Rules) -> IntArray:
     if not 0 < settings.pool < rules.n_items:
         return np.arange(rules.n_items)
     parts = rules.parts()
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(0,)))
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(3,)))
     order = rng.permutation(int(parts.max()) + 1)
     sizes = np.bincount(parts)[order].cumsum()
     enough = int(np.searchsorted(sizes, settings.pool)) + 1

@@ -8,7 +8,7 @@ may ask for everything it needs each time: what has not changed costs nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elicit.prompt import RenderedTask
-from elicit.providers.base import LabelScores, Provider, ScoreRequest
+from elicit.providers.base import LabelScores, Provider, ProviderError, ScoreRequest
+from elicit.providers.chat import excerpt
 from elicit.providers.sampled import log_prob_variances
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MEMORY_BYTES = 256 * 2**20
-"""Bound on the contexts remembered as arrays; older ones are read from the store again."""
+"""Bound on the contexts held as arrays; older ones are read from the store again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,12 @@ class Scorer:
             return [np.zeros_like(rows) for rows in self.log_probs(asks)]
         return [rows[:, 1] for rows in self._rows(asks)]
 
-    def _rows(self, asks: Sequence[Ask]) -> list[FloatArray]:
+    def _rows(self, asks: Sequence[Ask]) -> Iterator[FloatArray]:
+        """In parts, as the arrays of all contexts of a call may be more than memory holds."""
+        for first in range(0, len(asks), self._memory_limit):
+            yield from self._answered(asks[first : first + self._memory_limit])
+
+    def _answered(self, asks: Sequence[Ask]) -> list[FloatArray]:
         known = [self._remembered(ask) for ask in asks]
         shares = self.provider.capabilities.items_per_call > 1
         missing = []
@@ -169,6 +175,12 @@ class Scorer:
                     row, item = missing[index]
                     raw = np.array(scores.log_probs)
                     total = np.logaddexp.reduce(raw)
+                    if total == -np.inf:
+                        raise ProviderError(
+                            f"{self.provider.name} gives no label any probability after "
+                            f"{excerpt(requests[index].prompt)}: reword the prompt or the "
+                            "verbalizers"
+                        )
                     known[row][item, 0] = raw - total
                     if self._sampled:
                         known[row][item, 1] = log_prob_variances(scores)

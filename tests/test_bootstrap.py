@@ -211,6 +211,12 @@ def test_calibration_forgets_what_all_items_share(values: list[float], shift: fl
     assert np.allclose(calibrated(scores).mean(axis=0), 0)
 
 
+def test_calibration_leaves_a_label_of_no_probability_where_it_is() -> None:
+    scores = np.array([[-1.0, -3.0, -np.inf], [-2.0, -np.inf, -np.inf]])
+    found = calibrated(scores)
+    assert found.tolist() == [[0.5, 0.0, -np.inf], [-0.5, -np.inf, -np.inf]]
+
+
 def test_equal_seeds_give_equal_rounds_and_others_other_folds() -> None:
     first, again, other = (
         states(Ruled(follower), BootstrapSettings(), s)[-1] for s in (1, 1, 2)

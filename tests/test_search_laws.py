@@ -260,7 +260,7 @@ def test_a_bootstrap_whose_rounds_run_out_ends_on_the_best_it_has_seen() -> None
         ("a=0.5", "each label needs a share"),
         ("a=0.5,b=0.6", "add up to 1.1"),
         ("a=0.5,c=0.5", "'c=0.5' is not a label=share"),
-        ("a=0.5,a=0.5", "is not a label=share"),
+        ("a=0.5,a=0.5", "'a' stands twice"),
         ("a=x,b=0.5", "'x' is not a number"),
         ("a=0,b=1", "above 0"),
         ("half", "is not a label=share"),
@@ -277,15 +277,23 @@ def test_no_prior_is_none_and_a_label_may_hold_an_equals_sign() -> None:
     found = parse_prior("x=1=0.25, b=0.75", ("x=1", "b"))
     assert found is not None
     assert found.tolist() == [0.25, 0.75]
+    found = parse_prior("yes, but=0.25, yes=0.75", ("yes", "yes, but"))
+    assert found is not None
+    assert found.tolist() == [0.75, 0.25]
 
 
-@given(seed=st.integers(0, 200), share=st.floats(0.02, 0.98), n_labels=st.integers(2, 4))
+@given(
+    seed=st.integers(0, 200),
+    share=st.floats(0.02, 0.98),
+    n_labels=st.integers(2, 4),
+    scale=st.floats(0.1, 30),
+)
 @settings(max_examples=50, deadline=None)
 def test_shifted_log_probabilities_have_the_prior_as_their_mean(
-    seed: int, share: float, n_labels: int
+    seed: int, share: float, n_labels: int, scale: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    raw = rng.normal(scale=3, size=(40, n_labels))
+    raw = rng.normal(scale=scale, size=(40, n_labels))
     prior = np.array([share, *[(1 - share) / (n_labels - 1)] * (n_labels - 1)])
     shifted = with_mean(raw, prior)
     assert np.allclose(np.exp(shifted).mean(axis=0), prior, atol=1e-6)

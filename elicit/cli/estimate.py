@@ -18,6 +18,7 @@ from elicit.cli.options import (
     Limit,
     Method,
     Model,
+    Prior,
     Seed,
     Set,
     TaskName,
@@ -38,6 +39,7 @@ def estimate(
     method: Method = None,
     seed: Seed = None,
     chains: Chains = None,
+    prior: Prior = None,
     limit: Limit = None,
     settings: Set = None,
     batch: Batch = False,
@@ -55,7 +57,8 @@ def estimate(
     """Rehearse a run against made-up models and count. The model itself is sent nothing; what
     the store holds of the task (after `elicit baselines`, say) makes the count truer."""
     loaded = open_task(task, limit)
-    chosen = resolved(task, loaded, settings, method=method, seed=seed, chains=chains).settings
+    flags = {"method": method, "seed": seed, "chains": chains, "prior": prior}
+    chosen = resolved(task, loaded, settings, **flags).settings
     check_batch(chosen.method, batch=batch)
     with open_store(cache) as store:
         findings = Findings(store)

@@ -83,8 +83,11 @@ def calibrated(log_probs: FloatArray) -> FloatArray:
     item without content for the same. It supposes labels that are about equally common:
     where they are not, some of the rarer one's gain is undeserved, and the constraints or
     the later rounds, which are not calibrated, must take it back; or a prior says it.
+    A label of no probability keeps none: it is left out of the mean.
     """
-    scores: FloatArray = log_probs - log_probs.mean(axis=0)
+    known = np.isfinite(log_probs)
+    total = np.where(known, log_probs, 0.0).sum(axis=0)
+    scores: FloatArray = log_probs - total / np.maximum(known.sum(axis=0), 1)
     return scores
 
 
