@@ -8,8 +8,10 @@ only one that passes both is worth a warning.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import numpy as np
 from scipy.stats import rankdata
@@ -31,6 +33,25 @@ of 75 %, half way from chance to certainty."""
 
 
 @dataclass(frozen=True, slots=True)
+class Ties:
+    """Which items are not independent. Both are numbers from 0, (n_items,)."""
+
+    groups: IntArray
+    """Equal for items that are tied in any way."""
+    alike: IntArray
+    """Equal for items of a group that can't but have the same label."""
+
+    @classmethod
+    def none(cls, n_items: int) -> Ties:
+        """Every item stands alone."""
+        return cls(np.arange(n_items), np.arange(n_items))
+
+    def of(self, items: IntArray) -> Ties:
+        """Among some of the items only."""
+        return Ties(self.groups[items], self.alike[items])
+
+
+@dataclass(frozen=True, slots=True)
 class Association:
     """A feature that goes with the labels."""
 
@@ -45,6 +66,8 @@ class Association:
     """The label that it tells from all others; None where it predicts every label."""
     tells: str
     """Where that label is found, or which label each value goes with."""
+    shown: bool = True
+    """Whether the model sees the feature."""
 
     @property
     def skill(self) -> float:
@@ -53,7 +76,7 @@ class Association:
 
     @property
     def large(self) -> bool:
-        """Whether the labels may be of this feature alone."""
+        """Whether it predicts the labels so well that they may be of it alone."""
         return self.p_value <= SIGNIFICANT and self.skill >= LARGE
 
 
@@ -61,22 +84,21 @@ def associations(
     features: Sequence[Feature],
     labels: IntArray,
     label_names: Sequence[str],
-    groups: IntArray,
+    ties: Ties,
     rng: np.random.Generator,
 ) -> list[Association]:
     """The features that go with `labels`, (n_items,), beyond chance, the most telling first.
 
-    `groups`, (n_items,), numbers from 0, says which items are not independent: they are held
-    out together.
+    Items of one group are held out together; see `shuffled` for how the groups are tested.
     """
     chosen = np.sort(rng.permutation(labels.size)[:MOST_ITEMS])
-    labels, groups = labels[chosen], groups[chosen]
-    features = [Feature(f.name, f.values[chosen], f.names) for f in features]
+    labels, ties = labels[chosen], ties.of(chosen)
+    features = [replace(f, values=f.values[chosen]) for f in features]
     features = [f for f in features if np.ptp(f.values) > 0]
     if np.ptp(labels) == 0 or not features:
         return []
-    fold = folds_of(np.unique(groups, return_inverse=True)[1], FOLDS, rng)
-    p_values = adjusted_p_values(features, labels, rng)
+    fold = folds_of(np.unique(ties.groups, return_inverse=True)[1], FOLDS, rng)
+    p_values = adjusted_p_values(features, labels, ties, rng)
     found = [
         _measured(feature, float(p), labels, label_names, fold)
         for feature, p in zip(features, p_values, strict=True)
@@ -87,10 +109,10 @@ def associations(
 
 
 def adjusted_p_values(
-    features: Sequence[Feature], labels: IntArray, rng: np.random.Generator
+    features: Sequence[Feature], labels: IntArray, ties: Ties, rng: np.random.Generator
 ) -> FloatArray:
     """For each feature, (n_features,), the chance that any would go so well with the labels if
-    none did.
+    none did; 1 where there are too few groups to tell.
 
     The statistic of a number is the share of the variance of its ranks that is between the
     labels (Kruskal and Wallis, 1952; for two labels it rises with the distance of the AUROC
@@ -109,14 +131,58 @@ def adjusted_p_values(
         summed: FloatArray = np.add.reduceat((sums**2).sum(axis=0), starts)
         return summed
 
-    drawn = np.array([statistics(rng.permutation(labels)) for _ in range(PERMUTATIONS)])
-    mean, deviation = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-12)
-    largest = ((drawn - mean) / deviation).max(axis=1)
-    seen = (statistics(labels) - mean) / deviation
+    draw = shuffled(labels, ties, rng)
+    # The labels as they are count as one draw: else the few that can be drawn look too alike.
+    drawn = np.array([statistics(labels), *(statistics(draw()) for _ in range(PERMUTATIONS))])
+    deviation = drawn.std(axis=0)
+    # What no permutation changes says nothing, whatever its last bits.
+    deviation[deviation < 1e-9] = np.inf
+    standard = (drawn - drawn.mean(axis=0)) / deviation
     # A tie in exact terms must not be decided by the last bit.
-    beaten = (largest[:, None] >= seen - 1e-9).sum(axis=0)
-    adjusted: FloatArray = (1 + beaten) / (1 + PERMUTATIONS)
+    beaten = (standard.max(axis=1)[:, None] >= standard[0] - 1e-6).sum(axis=0)
+    adjusted: FloatArray = beaten / (1 + PERMUTATIONS)
     return adjusted
+
+
+def shuffled(labels: IntArray, ties: Ties, rng: np.random.Generator) -> Callable[[], IntArray]:
+    """Draws of the labels, (n_items,), as likely as they are if they go with no feature.
+
+    Where every group has one label only, the labels of the groups are permuted: so many groups
+    are so many cases, however many items they have. Else labels are permuted among the groups
+    that are built alike, among the parts of a group that have the same size, and within the
+    parts, each draw of such being as likely as the others. The law for either is exchange-
+    ability: of groups, of parts within a group, of items within a part (block permutations:
+    Winkler et al., "Multi-level block permutation", NeuroImage 2015).
+    """
+    first, group = np.unique(ties.groups, return_index=True, return_inverse=True)[1:]
+    if (labels[first][group] == labels).all():
+        return lambda: rng.permutation(labels[first])[group]
+    part = np.unique(np.stack([group, ties.alike]), axis=1, return_inverse=True)[1].ravel()
+    size = np.bincount(part)[part]
+    build = _builds(group, size)[group]
+    places = np.lexsort((part, size, group, build))
+
+    def draw() -> IntArray:
+        of_item, of_part = rng.random(labels.size), rng.random(int(part.max()) + 1)
+        of_group = rng.random(first.size)
+        order = np.lexsort((of_item, of_part[part], size, of_group[group], build))
+        drawn = np.empty_like(labels)
+        drawn[places] = labels[order]
+        return drawn
+
+    return draw
+
+
+def _builds(group: IntArray, size: IntArray) -> IntArray:
+    """For each group, (n_groups,), a number that groups with parts of the same sizes share."""
+    sizes: dict[int, list[int]] = {}
+    for number, own in zip(group.tolist(), size.tolist(), strict=True):
+        sizes.setdefault(number, []).append(own)
+    builds: dict[tuple[int, ...], int] = {}
+    numbers = [
+        builds.setdefault(tuple(sorted(sizes[number])), len(builds)) for number in sorted(sizes)
+    ]
+    return np.array(numbers, np.int64)
 
 
 def _columns(feature: Feature) -> FloatArray:
@@ -140,11 +206,11 @@ def _measured(
 ) -> Association:
     n_labels = len(label_names)
     if feature.names:
-        predicted = _held_out(feature.values, labels, fold, _by_value)
+        predicted = _held_out(feature.values, labels, fold, by_value)
         accuracy = balanced_accuracy(predicted, labels)
         chance = 1 / np.unique(labels).size
         tells = _goes_with(feature, labels, label_names)
-        return Association(feature.name, p_value, accuracy, chance, None, tells)
+        return Association(feature.name, p_value, accuracy, chance, None, tells, feature.shown)
     # Of two labels, to tell one is to tell the other.
     candidates = [1] if n_labels == 2 else np.unique(labels).tolist()
     scored = []
@@ -153,13 +219,20 @@ def _measured(
         predicted = _held_out(feature.values, own, fold, _by_cut)
         scored.append((balanced_accuracy(predicted, own), label))
     accuracy, label = max(scored)
-    cut, above = best_cut(feature.values, (labels == label).astype(np.int64))
-    name = label_names[label]
-    if set(np.unique(feature.values)) == {0.0, 1.0}:
-        tells = f"{name} with it" if above else f"{name} without it"
-    else:
-        tells = f"{name} {'above' if above else 'below'} {cut:g}"
-    return Association(feature.name, p_value, accuracy, 0.5, label, tells)
+    where = _side(feature, *best_cut(feature.values, (labels == label).astype(np.int64)))
+    tells = f"{label_names[label]} {where}"
+    return Association(feature.name, p_value, accuracy, 0.5, label, tells, feature.shown)
+
+
+def _side(feature: Feature, cut: float, above: bool) -> str:
+    if not feature.levels:
+        if set(np.unique(feature.values)) == {0.0, 1.0}:
+            return "with it" if above else "without it"
+        return f"{'above' if above else 'below'} {cut:g}"
+    last = feature.levels[math.floor(cut)] if above else feature.levels[math.ceil(cut)]
+    # A float can't hold every whole number.
+    told = f"{last:g}" if isinstance(last, float) else f"{Decimal(last):.9g}"
+    return f"{'above' if above else 'below'} {told}"
 
 
 def balanced_accuracy(predicted: IntArray, labels: IntArray) -> float:
@@ -186,17 +259,19 @@ def _by_cut(values: FloatArray, labels: IntArray, unseen: FloatArray) -> IntArra
     return predicted
 
 
-def _by_value(values: FloatArray, labels: IntArray, unseen: FloatArray) -> IntArray:
-    """The label under which a value is likeliest; all labels count alike."""
-    table = np.full((int(max(values.max(), unseen.max())) + 1, int(labels.max()) + 1), 0.5)
-    np.add.at(table, (values.astype(np.int64), labels), 1)
-    chosen: IntArray = (table / table.sum(axis=0)).argmax(axis=1)[unseen.astype(np.int64)]
+def by_value(values: FloatArray, labels: IntArray, unseen: FloatArray) -> IntArray:
+    """The label under which a value is likeliest; all labels that there are count alike."""
+    present, column = np.unique(labels, return_inverse=True)
+    table = np.full((int(max(values.max(), unseen.max())) + 1, present.size), 0.5)
+    np.add.at(table, (values.astype(np.int64), column), 1)
+    likeliest = (table / table.sum(axis=0)).argmax(axis=1)[unseen.astype(np.int64)]
+    chosen: IntArray = present[likeliest]
     return chosen
 
 
 def _held_out(values: FloatArray, labels: IntArray, fold: IntArray, rule: _Rule) -> IntArray:
     """Labels of all items, each predicted from the other folds."""
-    predicted = np.zeros_like(labels)
+    predicted = np.full_like(labels, labels.min())
     for number in np.unique(fold):
         inside = fold == number
         if (~inside).any():
@@ -205,7 +280,7 @@ def _held_out(values: FloatArray, labels: IntArray, fold: IntArray, rule: _Rule)
 
 
 def _goes_with(feature: Feature, labels: IntArray, label_names: Sequence[str]) -> str:
-    chosen = _by_value(feature.values, labels, np.unique(feature.values))
+    chosen = by_value(feature.values, labels, np.unique(feature.values))
     values = [feature.names[int(v)] or "(empty)" for v in np.unique(feature.values)]
     parts = []
     for label in np.unique(chosen).tolist():

@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from elicit.agreement import (
     mean_adjusted_rand,
     mean_agreement,
     mean_agreement_up_to_names,
 )
-from elicit.association import associations
+from elicit.association import Ties, associations
 from elicit.cache.errors import InputError
 from elicit.cache.keys import canonical_json
 from elicit.cache.runs import RunStore
@@ -26,6 +28,7 @@ from elicit.constraints import UNLABELLED
 from elicit.labelling import CachePath, metered, open_store
 from elicit.outcome import Chain, Outcome, outcome_of
 from elicit.predictability import Labelling
+from elicit.prior import parse_prior
 from elicit.providers.base import Usage
 from elicit.providers.usage import Limits, Meter
 from elicit.repair import repair
@@ -139,6 +142,7 @@ def diagnose(
     if comparisons < 2:
         raise InputError(f"--comparisons: must be at least 2, not {comparisons}")
     chosen = settings or RunSettings(method="bootstrap")
+    parse_prior(chosen.prior, task.labels)
     chosen = replace(chosen, bootstrap=replace(chosen.bootstrap, start="random"))
     with open_store(cache) as store, metered(model, store, limits, on_usage) as meter:
         runs = RunStore(store)
@@ -166,7 +170,7 @@ def diagnose(
         predictability=own.predictability[0],
         comparisons=tuple(others),
         surface=tuple(
-            associations(features_of(task, texts), best.labels, task.labels, _tied(task), drawn)
+            associations(features_of(task, texts), best.labels, task.labels, tied(task), drawn)
         ),
         mean_coverage=outcome.mean_coverage,
     )
@@ -214,7 +218,7 @@ def _compared(
     shape = (rules.n_items, rules.n_labels)
     kinds = {
         "found": [own],
-        "permuted": [rng.permutation(own) for _ in range(count)],
+        "permuted": [reordered(own, rng) for _ in range(count)],
         "random": [repair(rng.random(shape), rules)[items] for _ in range(count)],
     }
     for number, name in enumerate(task.labels):
@@ -234,6 +238,15 @@ def _compared(
     return found
 
 
+def reordered(labels: IntArray, rng: np.random.Generator) -> IntArray:
+    """Labels permuted, and not into themselves, which few items are often. Those of one label
+    only can't be."""
+    drawn: IntArray = rng.permutation(labels)
+    while (drawn == labels).all() and np.ptp(labels) > 0:
+        drawn = rng.permutation(labels)
+    return drawn
+
+
 def _dealt(items: IntArray, labels: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
     """Items in an order drawn at random under which every fold gets its share of each label.
 
@@ -248,15 +261,20 @@ def _dealt(items: IntArray, labels: IntArray, folds: int, rng: np.random.Generat
     return dealt
 
 
-def _tied(task: Task) -> IntArray:
-    """Numbers from 0, (n_items,), equal for items of one group or tied by a constraint."""
-    parts = task.rules().parts().tolist()
-    keys = [
+def tied(task: Task) -> Ties:
+    """Items of one group, or tied by a constraint, and those that must have the same label."""
+    rules = task.rules()
+    groups = [
         ("group", item.group) if item.group is not None else ("part", str(part))
-        for item, part in zip(task.items, parts, strict=True)
+        for item, part in zip(task.items, rules.parts().tolist(), strict=True)
     ]
-    index = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return np.array([index[key] for key in keys], np.int64)
+    index = {key: number for number, key in enumerate(dict.fromkeys(groups))}
+    differ = ~np.eye(rules.n_labels, dtype=bool)
+    equal = ~rules.allowed[:, differ].any(axis=1)
+    shape = (rules.n_items, rules.n_items)
+    graph = csr_array((np.ones(equal.sum()), tuple(rules.pairs[equal].T)), shape=shape)
+    _, alike = connected_components(graph, directed=False)
+    return Ties(np.array([index[key] for key in groups], np.int64), alike.astype(np.int64))
 
 
 def _surest(task: Task, texts: Sequence[str], best: Chain, label: int) -> tuple[Shown, ...]:

@@ -17,6 +17,7 @@ compared as splits, whatever the names, and with what chance gives taken off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -72,6 +73,17 @@ class Information:
     @property
     def convincing(self) -> bool:
         return self.total >= EVIDENCE and self.relative >= PREDICTED
+
+    @property
+    def too_few(self) -> bool:
+        """Whether nothing but the number of items keeps it from convincing."""
+        return self.relative >= PREDICTED and self.total < EVIDENCE
+
+    @property
+    def items_needed(self) -> int:
+        """Items that would be evidence enough, were all predicted as well as these. The total
+        must be above 0."""
+        return math.ceil(EVIDENCE * self.items / self.total)
 
 
 def information(labels: IntArray, log_probs: FloatArray, n_labels: int) -> Information:
@@ -148,7 +160,7 @@ class Comparison:
     kind: str
     """`permuted`, `random`, or `all LABEL`."""
     objective: float
-    """Mean of U over them."""
+    """Mean of U over them; of `all LABEL`, which is one labelling, its U."""
     predictability: tuple[float, ...]
     """P of each, in nats."""
 
@@ -184,6 +196,16 @@ class Evidence:
     def again(self) -> int:
         """Other chains that found the reported split."""
         return sum(chain.same for chain in self.others)
+
+    @property
+    def by_few(self) -> bool:
+        """Whether some, and fewer than half, of the other chains found the reported split."""
+        return 0 < 2 * self.again < len(self.others)
+
+    @property
+    def least_items(self) -> int:
+        """Items below which not even labels that are all surely right could convince."""
+        return math.ceil(EVIDENCE / math.log(len(self.label_names)))
 
     @property
     def permuted(self) -> Comparison:

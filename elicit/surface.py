@@ -1,16 +1,19 @@
 """Surface features of a task's items: what can be told of a text without understanding it.
 
-Length, position in the data, single words, words at a place, fields with few values, the
-size of an item's group. Where such a feature alone predicts the labels that a search found,
-the labels may be of the feature and not of the concept. Which do is for `association`.
+Length, single words, words at a place, fields of numbers and of few values. Where such a
+feature alone predicts the labels that a search found, the labels may be of the feature and not
+of the concept. Which do is for `association`. An item's place in the data and the size of its
+group are features too, but the model sees neither.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -42,6 +45,11 @@ class Feature:
     name: str
     values: FloatArray
     names: tuple[str, ...] = ()
+    levels: tuple[float, ...] = ()
+    """Where `values` are places in an order, what stands there, the lowest first. Whole numbers
+    among them have any size."""
+    shown: bool = True
+    """Whether the model sees it."""
 
 
 def words_of(text: str) -> list[str]:
@@ -53,8 +61,10 @@ def features_of(task: Task, texts: Sequence[str]) -> list[Feature]:
     """Every feature of the items that is not the same for all of them, what says more of the
     text first.
 
-    `texts` are the items as they are shown, one each. Fields by which a constraint ties items
-    together, and the group, count by what they say of a single item: the size of its group.
+    `texts` are the items as they are shown, one each. Of fields only those count that the
+    template names: others may hold what the labels are compared with. Fields by which a
+    constraint ties items together, and the group, count by what they say of a single item: the
+    size of its group.
     """
     parsed = [words_of(text) for text in texts]
     found = [
@@ -63,18 +73,19 @@ def features_of(task: Task, texts: Sequence[str]) -> list[Feature]:
         *_fields(task),
         _number("length in words", [len(words) for words in parsed]),
         _number("length in characters", [len(text) for text in texts]),
-        _number("position in the data", range(len(texts))),
-        _number("size of the group", _group_sizes([item.group for item in task.items])),
+        _number("position in the data", range(len(texts)), shown=False),
+        _number("size of the group", _group_sizes(task), shown=False),
     ]
     return [feature for feature in found if feature is not None and np.ptp(feature.values) > 0]
 
 
-def _number(name: str, values: Sequence[float]) -> Feature:
-    return Feature(name, np.array(values, float))
+def _number(name: str, values: Sequence[float], shown: bool = True) -> Feature:
+    return Feature(name, np.array(values, float), shown=shown)
 
 
-def _group_sizes(groups: Sequence[str | None]) -> list[int]:
+def _group_sizes(task: Task) -> list[int]:
     """Items in the group of each; 1 for an item of none."""
+    groups = [item.group for item in task.items]
     counts = Counter(group for group in groups if group is not None)
     return [counts[group] if group is not None else 1 for group in groups]
 
@@ -108,18 +119,43 @@ def _places(parsed: Sequence[list[str]]) -> list[Feature | None]:
 
 
 def _fields(task: Task) -> list[Feature | None]:
-    """Fields of numbers, and fields with few values, less those that tie items together."""
-    tying = _tying_fields(task)
+    """The fields that prompts show, less those that tie items together: of numbers, and those
+    with few values. What is in a field of objects or lists is told by its words only."""
     found: list[Feature | None] = []
-    for name in sorted(set.intersection(*(set(item.fields) for item in task.items)) - tying):
-        values = [item.fields[name] for item in task.items]
-        numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-        if len(numbers) == len(values) and len(set(numbers)) > FEW_VALUES:
-            found.append(_number(f"field {name}", numbers))
-        elif all(isinstance(v, str | int | float | bool) or is_missing(v) for v in values):
-            found.append(
-                _categories(f"field {name}", ["" if v is None else str(v) for v in values])
-            )
+    for name in sorted(task.template.names - _tying_fields(task)):
+        values = [None if _is_missing(v) else v for v in _column(task, name)]
+        numbers: list[int | float | None] = [v for v in values if v is None or _is_number(v)]
+        if len(numbers) == len(values) and len(set(numbers) - {None}) > FEW_VALUES:
+            found += _ordered(f"field {name}", numbers)
+        elif all(v is None or isinstance(v, str | int | float) for v in values):
+            texts = ["" if v is None else str(v) for v in values]
+            found.append(_categories(f"field {name}", texts))
+    return found
+
+
+def _column(task: Task, name: str) -> list[object]:
+    return [item.fields[name] for item in task.items]
+
+
+def _is_missing(value: object) -> bool:
+    return is_missing(value) or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _ordered(name: str, numbers: Sequence[int | float | None]) -> list[Feature]:
+    """Numbers by their places in their order, which no size of theirs can spoil, and whether
+    one is there at all. Of an item without one the place is the middle, which tells least."""
+    levels = sorted({v for v in numbers if v is not None})
+    place = {level: number for number, level in enumerate(levels)}
+    middle = float(np.median([place[v] for v in numbers if v is not None]))
+    places = [middle if v is None else place[v] for v in numbers]
+    found = [Feature(name, np.array(places, float), levels=tuple(levels))]
+    lacking = np.array([v is None for v in numbers], float)
+    if _least(lacking.size) <= lacking.sum() <= lacking.size - _least(lacking.size):
+        found.append(Feature(f"an empty {name}", lacking))
     return found
 
 

@@ -16,14 +16,17 @@ from typer.testing import CliRunner
 from elicit.association import Association
 from elicit.cache.errors import InputError
 from elicit.cli.diagnose import diagnose as command
+from elicit.cli.diagnose import facts
 from elicit.cli.tasks import open_task
-from elicit.diagnose import Diagnosis, diagnose
+from elicit.constraints import Constraint
+from elicit.diagnose import Diagnosis, diagnose, reordered, tied
 from elicit.outcome import Chain
 from elicit.providers.usage import BudgetReached, Limits
 from elicit.salience import Comparison, Evidence, chain_facts, information, settled
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings
-from elicit.verdict import findings, verdict
+from elicit.task import Task
+from elicit.verdict import findings, told_verdict, verdict
 
 N = 80
 HALF = np.arange(N) % 2
@@ -39,15 +42,18 @@ def predicted(labels: IntArray, sure: float, n_labels: int = 2) -> FloatArray:
     return rows
 
 
-def chain(labels: IntArray, sure: float = 0.95, objective: float = -3.0) -> Chain:
-    log_probs = predicted(labels, sure)
-    return Chain(labels, np.full(N, np.log(sure / (1 - sure))), objective, 0, log_probs)
+def chain(
+    labels: IntArray, sure: float = 0.95, objective: float = -3.0, n_labels: int = 2
+) -> Chain:
+    log_probs = predicted(labels, sure, n_labels)
+    odds = np.full(labels.size, np.log(sure / (1 - sure)))
+    return Chain(labels, odds, objective, 0, log_probs)
 
 
-def evidence(*chains: Chain) -> Evidence:
-    found, facts = chain_facts(chains, 2)
+def evidence(*chains: Chain, names: tuple[str, ...] = ("no", "yes")) -> Evidence:
+    found, facts = chain_facts(chains, len(names))
     return Evidence(
-        label_names=("no", "yes"),
+        label_names=names,
         chains=facts,
         found=found,
         agreement=0.5,
@@ -140,6 +146,96 @@ def test_a_split_hardly_better_predicted_than_by_shares_is_doubtful() -> None:
     assert codes(e) == {"weakly-predicted"}
 
 
+def test_well_predicted_labels_of_too_few_items_are_doubtful_for_that_alone() -> None:
+    few = np.arange(20) % 2
+    e = evidence(chain(few, 0.78), chain(few, 0.78))
+    told = e.reported.information
+    assert told.relative > 0.5
+    assert told.total < 9
+    assert verdict(e) == "doubtful"
+    (finding,) = (f for f in findings(e) if f.kind == "warning")
+    assert finding.code == "too-few-items"
+    assert "20 items" in finding.seen
+    needed = int(finding.next.split(":")[1].split()[0])
+    assert (needed - 1) * told.total / 20 < 9 <= needed * told.total / 20
+
+
+@pytest.mark.parametrize(("n_labels", "least"), [(2, 13), (3, 9)])
+@pytest.mark.parametrize("sure", [0.2, 0.999])
+def test_of_items_so_few_that_right_labels_could_not_convince_nothing_else_is_said(
+    n_labels: int, least: int, sure: float
+) -> None:
+    names = ("no", "yes", "maybe")[:n_labels]
+    for size in (2, least - 1):
+        labels = np.arange(size) % n_labels
+        # Of so few items the permuted labels are often as well predicted.
+        e = replace(
+            evidence(*[chain(labels, sure, n_labels=n_labels)] * 2, names=names),
+            predictability=-0.7,
+        )
+        assert verdict(e) == "doubtful"
+        assert codes(e) == {"too-few-items"}
+        assert f"at the very least {least}," in findings(e)[0].next
+    enough = np.arange(2 * least) % n_labels
+    sure_ones = [chain(enough, 0.999, n_labels=n_labels)] * 2
+    assert verdict(evidence(*sure_ones, names=names)) == "salient"
+
+
+def test_chains_of_one_label_over_few_items_are_told_as_few() -> None:
+    e = evidence(*[chain(np.zeros(10, np.int64), 0.999)] * 4)
+    assert (verdict(e), codes(e)) == ("doubtful", {"too-few-items"})
+
+
+@pytest.mark.parametrize(
+    ("again", "others", "told"),
+    [
+        (1, 7, "salient, but found again by only 1 of 7 other chains"),
+        (3, 7, "salient, but found again by only 3 of 7 other chains"),
+        (4, 7, "salient"),
+        (1, 2, "salient"),
+    ],
+)
+def test_a_split_that_fewer_than_half_of_the_chains_found_is_said_to_be(
+    again: int, others: int, told: str
+) -> None:
+    rest = [chain(OTHER_HALF, 0.9)] * (others - again)
+    e = evidence(*[chain(HALF)] * (1 + again), *rest)
+    assert (verdict(e), told_verdict(e)) == ("salient", told)
+    assert ("found-again-by-few" in codes(e, "note")) == (told != "salient")
+    for finding in findings(e):
+        if finding.code == "found-again-by-few":
+            assert finding.seen.startswith(f"Only {again} of {others} other chains")
+
+
+def test_a_verdict_that_is_not_salient_is_told_as_it_is() -> None:
+    e = evidence(chain(HALF, 0.55), chain(HALF, 0.55), *[chain(OTHER_HALF, 0.52)] * 3)
+    assert e.by_few
+    assert told_verdict(e) == verdict(e) == "doubtful"
+
+
+def test_of_swapped_names_the_advice_is_a_run_as_a_diagnosis_starts_at_random() -> None:
+    e = evidence(chain(HALF), chain(1 - HALF))
+    advice = next(f.next for f in findings(e) if f.code == "names-swapped")
+    assert "`elicit run --method bootstrap --set start=zero_shot`" in advice
+
+
+def test_three_labels_are_told_apart_in_the_same_way() -> None:
+    thirds = np.arange(N) % 3
+    names = ("no", "yes", "maybe")
+    turned = (thirds + 1) % 3
+    e = evidence(
+        *[chain(labels, n_labels=3) for labels in (thirds, thirds, turned)], names=names
+    )
+    assert (verdict(e), codes(e)) == ("salient", set())
+    assert codes(e, "note") == {"names-swapped"}
+    feature = Association("the word 'today'", 0.001, 0.93, 0.5, 2, "maybe with it")
+    warned = replace(e, surface=(feature,))
+    assert codes(warned) == {"surface-feature"}
+    assert "alone tells maybe from the other labels" in findings(warned)[0].seen
+    every = replace(feature, label=None)
+    assert "alone predicts the labels" in findings(replace(e, surface=(every,)))[0].seen
+
+
 def test_a_rival_split_is_told() -> None:
     e = evidence(chain(HALF), chain(HALF), chain(OTHER_HALF, 0.9))
     assert verdict(e) == "salient"
@@ -163,6 +259,18 @@ def test_a_telling_surface_feature_and_low_coverage_are_warned_of() -> None:
     seen = next(f.seen for f in findings(e) if f.code == "surface-feature")
     assert "word 'today'" in seen
     assert "93%" in seen
+
+
+def test_what_the_model_does_not_see_is_noted_and_decides_nothing() -> None:
+    place = Association("position in the data", 0.001, 1, 0.5, 1, "yes above 39.5", shown=False)
+    e = replace(evidence(chain(HALF), chain(HALF)), surface=(place,))
+    assert verdict(e) == "salient"
+    assert (codes(e), codes(e, "note")) == (set(), {"unseen-feature"})
+    assert "The model does not see it" in findings(e)[0].seen
+    both = replace(e, surface=(place, replace(place, feature="the first word", shown=True)))
+    seen = {f.code: f.seen for f in findings(both)}
+    assert "position" not in seen["surface-feature"]
+    assert "first word" not in seen["unseen-feature"]
 
 
 def test_more_chains_are_asked_for_until_a_split_is_found_again() -> None:
@@ -212,6 +320,25 @@ def test_a_diagnosis_repeated_is_free_and_one_interrupted_goes_on(tmp_path: Path
     assert results[0] == results[1] == results[2]
 
 
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.integers(0, 9))
+def test_permuted_labels_are_others_wherever_there_are_others(
+    given: list[int], seed: int
+) -> None:
+    labels = np.array(given)
+    drawn = reordered(labels, np.random.default_rng(seed))
+    assert sorted(drawn) == sorted(labels)
+    assert (drawn == labels).all() == (len(set(given)) == 1)
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], ["no", "yes", "maybe"]])
+def test_items_of_a_group_are_tied_and_those_of_one_answer_are_alike(labels: list[str]) -> None:
+    rows = [{"text": f"t{i}", "q": f"q{i // 4}", "a": f"a{i // 2}"} for i in range(8)]
+    rule = Constraint("same_answer", "yes", by="q", answer="a")
+    ties = tied(Task(labels=labels, items=rows, template="{{ text }}", constraints=[rule]))
+    assert ties.groups.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert ties.alike.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 def test_bad_numbers_are_refused(tmp_path: Path) -> None:
     task = open_task("claims", 8)
     with pytest.raises(InputError, match="--chains"):
@@ -234,3 +361,31 @@ def test_the_command_prints_the_verdict_and_json(tmp_path: Path) -> None:
     assert data["verdict"] in shown.stdout
     assert data["usage"]["forwarded_tokens"] == 0
     assert set(data["surest"]) == {"False", "True"}
+
+
+def test_labels_worse_than_their_shares_are_not_called_better() -> None:
+    told = facts(evidence(chain(HALF, 0.3), chain(HALF, 0.3)))["predicted"]
+    assert "nats worse than by their shares" in str(told)
+    assert str(told).count("-") == 1, "of the share of the entropy"
+    told = facts(evidence(chain(HALF), chain(HALF)))["predicted"]
+    assert "nats better than by their shares" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ((), False),
+        (("--set", "start=zero_shot"), True),
+        (("--set", "start=random"), False),
+        (("--set", "start=zero_shot", "--method", "icm"), False),
+    ],
+)
+def test_a_start_that_was_asked_for_and_is_not_used_is_noted(
+    tmp_path: Path, more: tuple[str, ...], told: bool
+) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    # Nothing may be spent: the note comes before the first request.
+    arguments = ["claims", "--limit", "4", "--max-tokens-spent", "0"]
+    done = CliRunner().invoke(app, [*arguments, "--cache", str(tmp_path / "e.db"), *more])
+    assert ("start = zero_shot (flag) is for `elicit run`" in done.stderr) == told

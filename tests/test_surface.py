@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elicit.association import Association, adjusted_p_values, associations, best_cut
+from elicit.association import (
+    Association,
+    Ties,
+    adjusted_p_values,
+    associations,
+    best_cut,
+    by_value,
+)
 from elicit.constraints import Constraint
 from elicit.scorer import IntArray
 from elicit.surface import OTHER, features_of, folds_of, words_of
@@ -23,14 +30,18 @@ def task_of(texts: Sequence[str], more: Sequence[Mapping[str, object]] = ()) -> 
     rows = [{"text": text} for text in texts]
     for row, extra in zip(rows, more, strict=False):
         row.update(extra)  # type: ignore[arg-type]  # fields are of any type
-    return Task(labels=["no", "yes", "maybe"], items=rows, template="{{ text }}")
+    # Each field is in the prompt, in a way that leaves no mark of it in the text.
+    fields = "".join(f"{{{{ '' if {name} else '' }}}}" for name in (more[0] if more else ()))
+    return Task(labels=["no", "yes", "maybe"], items=rows, template=f"{{{{ text }}}}{fields}")
 
 
 def found(
     task: Task, labels: Sequence[int], groups: Sequence[int] | None = None, seed: int = 0
 ) -> list[Association]:
     texts = [segment.text for segment in task.render().questions]
-    tied = np.arange(len(texts)) if groups is None else np.array(groups)
+    tied = Ties.none(len(texts))
+    if groups is not None:
+        tied = Ties(np.array(groups), tied.alike)
     names = task.labels[: max(2, max(labels) + 1)]
     return associations(
         features_of(task, texts), np.array(labels), names, tied, np.random.default_rng(seed)
@@ -116,11 +127,99 @@ def test_a_word_at_a_place_is_a_feature_of_few_values() -> None:
 
 
 def test_the_size_of_a_group_is_a_feature_and_the_group_is_not() -> None:
-    rows = [{"text": t, "g": f"g{i // 4 if i < 40 else i}"} for i, t in enumerate(plain(8))]
+    groups = [i // 4 if i < 40 else i for i in range(N)]
+    rows = [{"text": t, "g": f"g{g}"} for t, g in zip(plain(8), groups, strict=True)]
     task = Task(labels=["no", "yes"], items=rows, template="{{ text }}", group="g")
-    assert "size of the group" in [
-        a.feature for a in found(task, [int(i < 40) for i in range(N)])
-    ]
+    told = {a.feature: a for a in found(task, [int(i < 40) for i in range(N)], groups)}
+    assert told["size of the group"].large
+    assert "field g" not in told
+
+
+def test_the_model_sees_neither_an_items_place_in_the_data_nor_the_size_of_its_group() -> None:
+    rows = [{"text": t, "g": f"g{i // (1 + i // 9)}"} for i, t in enumerate(plain(8))]
+    task = Task(labels=["no", "yes"], items=rows, template="{{ text }}", group="g")
+    unseen = [f.name for f in features_of(task, [row["text"] for row in rows]) if not f.shown]
+    assert unseen == ["position in the data", "size of the group"]
+
+
+def test_a_field_that_no_prompt_shows_is_no_feature() -> None:
+    labels = draws(12).tolist()
+    rows = [{"text": t, "golld": "ab"[y]} for t, y in zip(plain(12), labels, strict=True)]
+    task = Task(labels=["no", "yes"], items=rows, template="{{ text }}")
+    assert not any("golld" in f.name for f in features_of(task, plain(12)))
+    assert found(task, labels) == []
+
+
+def test_a_field_of_objects_is_no_feature_as_a_part_of_it_may_not_be_shown() -> None:
+    rows = [{"meta": {"text": t, "gold": i % 2}} for i, t in enumerate(plain(13))]
+    task = Task(labels=["no", "yes"], items=rows, template="{{ meta.text }}")
+    assert not any("field" in f.name for f in features_of(task, plain(13)))
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_numbers_of_any_size_are_compared_as_they_are(labels: int) -> None:
+    values = np.random.default_rng(14).permutation(N)
+    task = task_of(plain(14), [{"score": HUGE + int(v)} for v in values])
+    top = found(task, np.where(values >= N // 2, labels - 1, draws(14, labels - 1)).tolist())[0]
+    assert (top.feature, top.label) == ("field score", labels - 1)
+    assert top.accuracy > 0.95
+    assert top.tells == f"{task.labels[labels - 1]} above 1.00000000e+400"
+
+
+def test_infinite_numbers_are_the_largest_and_those_that_are_none_are_missing() -> None:
+    scores = [float("nan"), float("inf"), float("-inf"), *map(float, range(N - 3))]
+    task = task_of(plain(15), [{"score": score} for score in scores])
+    top = found(task, [int(score > 39) for score in scores])[0]
+    assert (top.feature, top.tells) == ("field score", "yes above 39")
+    assert not any("empty" in f.name for f in features_of(task, plain(15)))
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_a_field_of_numbers_that_one_item_lacks_is_tested(labels: int) -> None:
+    values = np.random.default_rng(16).permutation(N).tolist()
+    more: list[dict[str, object]] = [{"score": value} for value in values]
+    more[7] = {"score": ""}
+    truth = np.where(np.array(values) >= N // 2, 0, 1 + draws(16, labels - 1))
+    top = found(task_of(plain(16), more), truth.tolist())[0]
+    assert top.feature == "field score"
+    assert top.accuracy > 0.9
+
+
+def test_that_a_number_is_missing_is_a_feature_where_many_items_lack_one() -> None:
+    labels = draws(17).tolist()
+    more = [{"score": "" if y else i} for i, y in enumerate(labels)]
+    told = {a.feature: a for a in found(task_of(plain(17), more), labels)}
+    assert told["an empty field score"].tells == "yes with it"
+    assert told["an empty field score"].accuracy == 1.0
+
+
+def test_no_label_is_predicted_that_no_item_has() -> None:
+    names = ("no", "yes", "maybe", "never")
+    # Of the four labels, the first and the third are not in use; c is rare under either.
+    labels = 1 + 2 * draws(18)
+    kinds = ["c" if i % 10 == 0 else " a b"[label] for i, label in enumerate(labels.tolist())]
+    task = task_of(plain(18), [{"kind": kind} for kind in kinds])
+    top = associations(
+        features_of(task, plain(18)), labels, names, Ties.none(N), np.random.default_rng(0)
+    )[0]
+    assert (top.feature, top.chance) == ("field kind", 1 / 2)
+    assert top.accuracy > 0.9
+    assert top.tells in ("yes with a, c; never with b", "yes with a; never with b, c")
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=30),
+    st.lists(st.integers(0, 4), min_size=1, max_size=30),
+)
+def test_values_that_were_not_seen_go_with_a_label_that_was(
+    labels: list[int], unseen: list[int]
+) -> None:
+    values = np.array([label % 2 for label in labels], float)
+    told = by_value(values, np.array(labels), np.array(unseen, float))
+    assert set(told.tolist()) <= set(labels)
 
 
 def test_labels_drawn_at_random_raise_no_alarm_in_nineteen_of_twenty_tasks() -> None:
@@ -165,8 +264,9 @@ def test_rare_values_are_one_value_and_a_field_of_names_is_no_feature() -> None:
 def test_names_of_labels_change_no_p_value(seed: int, names: list[int]) -> None:
     texts, labels = plain(seed, 40), draws(seed, 3, 40)
     features = features_of(task_of(texts), texts)
-    ours = adjusted_p_values(features, labels, np.random.default_rng(0))
-    theirs = adjusted_p_values(features, np.array(names)[labels], np.random.default_rng(0))
+    ties, others = Ties.none(40), np.array(names)[labels]
+    ours = adjusted_p_values(features, labels, ties, np.random.default_rng(0))
+    theirs = adjusted_p_values(features, others, ties, np.random.default_rng(0))
     np.testing.assert_allclose(ours, theirs, atol=0.01)
 
 

@@ -16,6 +16,7 @@ from elicit.cli.options import (
     MaxTokens,
     Method,
     Model,
+    Prior,
     Seed,
     Set,
     TaskName,
@@ -28,6 +29,8 @@ from elicit.cli.values import resolved
 from elicit.diagnose import Diagnosis
 from elicit.diagnose import diagnose as diagnosed
 from elicit.salience import Evidence
+from elicit.settings import Resolved
+from elicit.verdict import told_verdict
 
 SHOWN_FEATURES = 5
 
@@ -43,6 +46,7 @@ def diagnose(
     ] = 10,
     method: Method = "bootstrap",
     seed: Seed = None,
+    prior: Prior = None,
     limit: Limit = None,
     settings: Set = None,
     max_cost: MaxCost = None,
@@ -53,7 +57,9 @@ def diagnose(
 ) -> None:
     """Will this work here? Searches from random labels, with no gold. Repeated, it is free."""
     loaded = open_task(task, limit)
-    chosen = resolved(task, loaded, settings, method=method, seed=seed).settings
+    given = resolved(task, loaded, settings, method=method, seed=seed, prior=prior)
+    chosen = given.settings
+    _tell_start(given)
     with shown_progress(notes, loaded.name) as progress:
         found = diagnosed(
             loaded,
@@ -72,15 +78,29 @@ def diagnose(
     _print(found)
 
 
+def _tell_start(given: Resolved) -> None:
+    """Note a start that was asked for and is not used."""
+    chosen, origin = given.settings, given.origins["start"]
+    start = chosen.bootstrap.start
+    if origin != "default" and chosen.method == "bootstrap" and start != "random":
+        notes.print(
+            f"note: start = {start} ({origin}) is for `elicit run`: a diagnosis starts at "
+            "random, as searches from the same labels agree whatever they find",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def _print(found: Diagnosis) -> None:
     e = found.evidence
-    out.print(f"{found.task}, {found.items} items: {found.verdict}", style="bold", markup=False)
+    head = f"{found.task}, {found.items} items: {told_verdict(e)}"
+    out.print(head, style="bold", markup=False, soft_wrap=True)
     for finding in found.findings:
         out.print()
         out.print(f"{finding.kind} {finding.code}: {finding.seen}", markup=False)
         out.print(f"  {finding.next}", markup=False)
     out.print()
-    print_facts(_facts(e))
+    print_facts(facts(e))
     out.print()
     out.print(_comparisons(e))
     for name, items in zip(e.label_names, found.surest, strict=True):
@@ -93,13 +113,14 @@ def _print(found: Diagnosis) -> None:
     out.print(told_usage(found.usage), markup=False)
 
 
-def _facts(e: Evidence) -> dict[str, object]:
+def facts(e: Evidence) -> dict[str, object]:
+    """What is printed of the evidence, a line each."""
     told = e.reported.information
     shares = zip(e.label_names, e.reported.shares, strict=True)
     return {
         "labels": ", ".join(f"{name} {share:.0%}" for name, share in shares),
-        "predicted": f"{told.relative:.0%} of the labels' entropy, {told.total:.1f} nats "
-        "better than by their shares",
+        "predicted": f"{told.relative:.0%} of the labels' entropy, {abs(told.total):.1f} nats "
+        f"{'worse' if told.total < 0 else 'better'} than by their shares",
         "found again": f"by {e.again} of {len(e.others)} other chains",
         "agreement": f"{e.agreement:.0%} by names, {e.agreement_up_to_names:.0%} as splits, "
         f"{e.adjusted_rand:.2f} adjusted for chance",
@@ -110,7 +131,7 @@ def _facts(e: Evidence) -> dict[str, object]:
 def _comparisons(e: Evidence) -> Table:
     away = "" if e.deviations is None else f" ({e.deviations:+.1f} deviations over permuted)"
     table = Table(title=f"objective of the labels found{away}")
-    for column in ("labels", "U", "P, highest"):
+    for column in ("labels", "U, mean", "P, highest"):
         table.add_column(column, justify="left" if column == "labels" else "right")
     table.add_row("found", f"{e.objective:.2f}", f"{e.predictability:.3f}")
     for other in e.comparisons:
@@ -123,5 +144,6 @@ def _features(e: Evidence) -> Table:
     for column in ("feature", "balanced accuracy", "labels"):
         table.add_column(column)
     for a in e.surface[:SHOWN_FEATURES]:
-        table.add_row(a.feature, f"{a.accuracy:.0%} (chance {a.chance:.0%})", a.tells)
+        name = a.feature if a.shown else f"{a.feature} (not seen by the model)"
+        table.add_row(name, f"{a.accuracy:.0%} (chance {a.chance:.0%})", a.tells)
     return table
