@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.cache.runs import Run
 from elicit.constraints import UNLABELLED
 from elicit.evaluate import Estimate, evaluate, over_seeds
-from elicit.outcome import outcome_of, result_of
 from elicit.prompt import RenderedTask
 from elicit.providers.base import PromptTooLong, Usage
 from elicit.providers.usage import Meter
@@ -132,25 +130,6 @@ def baseline_table(
     return BaselineTable(
         len(task.items), known, shots, many, seeds, tuple(rows), meter.usage + used
     )
-
-
-def labels_of_run(run: Run, task: Task) -> IntArray:
-    """(n_items,): the labels that a finished run gave a task's items, `UNLABELLED` where it
-    abstained.
-
-    Raises:
-        InputError: it is not finished, has other labels, or has not labelled all the items.
-    """
-    result = result_of(run)
-    answer = outcome_of(run).answer.labels.tolist()
-    label_of = dict(zip(result["ids"], answer, strict=True))
-    known = sum(item.id in label_of for item in task.items)
-    if known < len(task.items):
-        raise InputError(
-            f"run {run.name!r} labelled {known} of the {len(task.items)} items, and on others "
-            f"it can't be compared: give the --limit that it was started with"
-        )
-    return np.array([label_of[item.id] for item in task.items], np.int64)
 
 
 def _check(task: Task, shots: int, many: int | None, seeds: int) -> None:

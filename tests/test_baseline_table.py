@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elicit.baseline_table import Baseline, BaselineTable, baseline_table, labels_of_run
+from elicit.baseline_table import Baseline, BaselineTable, baseline_table
 from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.cache.store import ScoreStore
@@ -29,6 +29,7 @@ from elicit.providers.base import (
 )
 from elicit.providers.cached import CachedProvider
 from elicit.providers.usage import Account, BudgetReached, Limits, Meter
+from elicit.run_labels import labels_of_run
 from elicit.scorer import IntArray
 from elicit.task import Task
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from elicit.baseline_table import Baseline, BaselineTable, baseline_table, labels_of_run
+from elicit.baseline_table import Baseline, BaselineTable, baseline_table
 from elicit.cache.runs import Run, RunStore
 from elicit.cli.options import (
     AsJson,
@@ -31,6 +31,7 @@ from elicit.gold import load_gold, load_human
 from elicit.labelling import metered, open_store
 from elicit.providers.base import Usage
 from elicit.providers.usage import Account, Meter
+from elicit.run_labels import labels_of_run
 from elicit.scorer import IntArray
 from elicit.task import Task
 

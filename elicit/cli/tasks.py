@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elicit.cache.runs import Run
 from elicit.cli.output import notes
-from elicit.same_items import worded_otherwise
+from elicit.run_labels import worded_otherwise
 from elicit.task import Task
 from elicit.task_file import load_task
 

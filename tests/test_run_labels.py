@@ -10,7 +10,7 @@ import pytest
 from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.outcome import texts_of
-from elicit.same_items import worded_otherwise
+from elicit.run_labels import worded_otherwise
 from elicit.task import Item, Task
 
 LABELS = ("no", "yes")

@@ -1,13 +1,16 @@
-"""Whether the items of a task are those that a run labelled.
+"""A run's labels put to a task's items, and whether these are the items that it labelled.
 
 Ids alone do not tell where they are row numbers: row 1 of any file is "1".
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
-from elicit.outcome import result_of, texts_of
+from elicit.outcome import outcome_of, result_of, texts_of
+from elicit.scorer import IntArray
 from elicit.task import Task
 
 
@@ -40,3 +43,22 @@ def worded_otherwise(run: Run, task: Task, source: str) -> int:
             "run labelled, or give both an id column ([data] id)"
         )
     return differ
+
+
+def labels_of_run(run: Run, task: Task) -> IntArray:
+    """(n_items,): the labels that a finished run gave a task's items, `UNLABELLED` where it
+    abstained.
+
+    Raises:
+        InputError: it is not finished, has other labels, or has not labelled all the items.
+    """
+    result = result_of(run)
+    answer = outcome_of(run).answer.labels.tolist()
+    label_of = dict(zip(result["ids"], answer, strict=True))
+    known = sum(item.id in label_of for item in task.items)
+    if known < len(task.items):
+        raise InputError(
+            f"run {run.name!r} labelled {known} of the {len(task.items)} items, and on others "
+            f"it can't be compared: give the --limit that it was started with"
+        )
+    return np.array([label_of[item.id] for item in task.items], np.int64)
