@@ -164,7 +164,7 @@ def _notes(e: Evidence) -> Iterator[Finding]:
             f"{e.reported.objective:.2f}), and is what a run of these chains would answer.",
             "Add a [[constraint]], or say what shares the labels have (--prior ...).",
         )
-    if e.by_few:
+    if e.by_few and e.reported.information.total > 0:
         yield _note(
             "found-again-by-few",
             f"{_again(e).capitalize()} found the reported split again: that is more "
