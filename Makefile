@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 READY = .venv/ready
+LORA = .venv/lora
 VLLM = .venv-vllm/ready
 
 .PHONY: demo test lint types unit lock
@@ -19,13 +20,20 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY) $(VLLM)
+unit: $(READY) $(LORA) $(VLLM)
 	$(BIN)/python -m pytest
 
 # Needs uv. Notes every version with its hashes, for all platforms.
 lock:
 	uv pip compile pyproject.toml --extra dev --extra hosted --extra local --generate-hashes --universal \
 		--python-version 3.11 --no-header --no-annotate --output-file requirements.lock
+
+# PyTorch and what is built on it, for tuning models here: the lock is for Linux on x86-64,
+# with PyTorch's CPU build; elsewhere the tests that need it are skipped and say so.
+$(LORA): $(READY) requirements-lora.lock
+	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-lora.lock
+	touch $(LORA)
 
 # vLLM, one of the two real servers that hosted models are tested against, wants other
 # versions of what elicit uses. Its lock is for Linux on x86-64, with PyTorch's CPU build;

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +125,7 @@ class Batches:
         nothing recorded, if another batch of the model was recorded since. When it returns,
         the record outlasts a power failure.
         """
-        with self._durable():
+        with self.store.durable():
             newer = self._connection.execute(
                 "SELECT 1 FROM batches WHERE identity = ? AND id > ?", (identity, last)
             ).fetchone()
@@ -158,7 +157,7 @@ class Batches:
 
     def submitted(self, row_id: int, batch: str) -> None:
         """Record the provider's id of a batch that it has created."""
-        with self._durable():
+        with self.store.durable():
             self._connection.execute(
                 "UPDATE batches SET batch = ?, state = 'submitted', updated = ? "
                 "WHERE id = ? AND state = 'intended'",
@@ -191,20 +190,6 @@ class Batches:
                 "UPDATE batches SET state = ?, covers = x'', updated = ? WHERE id = ?",
                 (state, time.time(), row_id),
             )
-
-    @contextmanager
-    def _durable(self) -> Iterator[None]:
-        """A transaction that is on the disk when it ends, with all that was committed before.
-
-        In WAL mode others outlast the death of the process, not that of the machine.
-        """
-        with self.store.reading():
-            self._connection.execute("PRAGMA synchronous = FULL")
-            try:
-                with self.store.transaction():
-                    yield
-            finally:
-                self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def _insert(self, identity: bytes, model: str, ids: Collection[str]) -> int:
         now, owner = time.time(), Owner.current()

@@ -137,6 +137,40 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             updated REAL NOT NULL)""",
         "CREATE UNIQUE INDEX batches_by_digest ON batches (identity, digest, attempt)",
     ),
+    (  # 4: models tuned on labels
+        # `intent` is what the owner was about to ask for when it wrote that, so that whoever
+        # finds it asks first whether it was made. `digest` names what is tuned on, and how.
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            backend TEXT NOT NULL,
+            model TEXT NOT NULL,
+            source TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            folder TEXT NOT NULL,
+            state TEXT NOT NULL,
+            intent TEXT NOT NULL DEFAULT '',
+            intended REAL,
+            file TEXT,
+            remote TEXT,
+            said TEXT NOT NULL DEFAULT '',
+            result TEXT,
+            host TEXT,
+            boot TEXT,
+            pid INTEGER,
+            started TEXT,
+            created REAL NOT NULL,
+            updated REAL NOT NULL)""",
+        """CREATE TABLE job_events (
+            job INTEGER NOT NULL REFERENCES jobs(id),
+            event TEXT NOT NULL,
+            at REAL NOT NULL,
+            message TEXT NOT NULL,
+            step INTEGER,
+            loss REAL,
+            PRIMARY KEY (job, event))""",
+    ),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -118,6 +118,20 @@ class ScoreStore:
                 self._deletions = -1  # row ids learnt in it are void
                 raise
 
+    @contextmanager
+    def durable(self) -> Iterator[None]:
+        """A transaction that is on the disk when it ends, with all that was committed before.
+
+        In WAL mode others outlast the death of the process, not that of the machine.
+        """
+        with self.reading():
+            self.connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with self.transaction():
+                    yield
+            finally:
+                self.connection.execute("PRAGMA synchronous = NORMAL")
+
     def open_identity(self, identity: Mapping[str, object]) -> bytes:
         """Register a model with everything that can change its scores; return its digest."""
         digest, new = self._identities.remember_identity(identity)

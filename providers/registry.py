@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -62,12 +63,58 @@ def _parts(rest: str) -> tuple[list[str], str]:
 
 def lasting_name(model: str) -> str:
     """The name by which a model is found again from another folder: its paths made whole."""
+    if model.startswith("tiny+"):
+        adapter, mark, settings = model.removeprefix("tiny+").rpartition(".gguf?")
+        path = adapter + ".gguf" if mark else model.removeprefix("tiny+")
+        return f"tiny+{_lasting(path)}" + (f"?{settings}" if mark else "")
     prefix, _, rest = model.partition(":")
     if prefix != "llama-cpp":
         return model
     paths, settings = _parts(rest)
-    whole = [p if p.startswith("hf:") else str(Path(p).expanduser().resolve()) for p in paths]
-    return f"{prefix}:{'+'.join(whole)}" + (f"?{settings}" if settings else "")
+    whole = "+".join(_lasting(path) for path in paths)
+    return f"{prefix}:{whole}" + (f"?{settings}" if settings else "")
+
+
+def _lasting(path: str) -> str:
+    return path if path.startswith("hf:") else str(Path(path).expanduser().resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model of this machine by its name: `tiny`, `llama-cpp:FILE.gguf`, and settings."""
+
+    name: str
+    """Without settings."""
+    file: Path
+    settings: str
+    """As they stand in the name: `chat=on`."""
+
+    def tuned(self, adapter: Path) -> str:
+        """The name of the model with an adapter on it."""
+        return f"{self.name}+{adapter}" + (f"?{self.settings}" if self.settings else "")
+
+
+def local_model(model: str) -> LocalModel:
+    """A model of this machine that has no adapter yet.
+
+    Raises:
+        ModelError: it is another's, or has one.
+    """
+    if model.partition("?")[0] == "tiny":
+        return LocalModel("tiny", _embedded(), model.partition("?")[2])
+    prefix, _, rest = model.partition(":")
+    paths, settings = _parts(rest)
+    if len(paths) > 1 or model.startswith("tiny+"):
+        raise ModelError(
+            f"{model} is tuned already: name the model without its adapter (--model), and tune "
+            "that on all the labels"
+        )
+    if prefix != "llama-cpp":
+        raise ModelError(
+            f"{model} is no model of this machine: name one (--model llama-cpp:FILE.gguf, or "
+            "tiny), or tune it at its provider (--backend)"
+        )
+    return LocalModel(f"{prefix}:{paths[0]}", _gguf_file(paths[0]), settings)
 
 
 def _gguf_file(name: str) -> Path:
@@ -91,10 +138,15 @@ def _gguf_file(name: str) -> Path:
 
 
 def _tiny(rest: str) -> Provider:
-    if rest and not rest.startswith("?"):
-        raise ModelError("the embedded model is called tiny; only ?SETTING=VALUE may follow")
-    embedded = files("elicit.organism") / "organism.gguf"
-    return _llama_cpp(f"{embedded}{rest}", name=f"tiny{rest}")
+    if rest and not rest.startswith(("?", "+")):
+        raise ModelError(
+            "the embedded model is called tiny; +ADAPTER.gguf and ?SETTING=VALUE may follow"
+        )
+    return _llama_cpp(f"{_embedded()}{rest}", name=f"tiny{rest}")
+
+
+def _embedded() -> Path:
+    return Path(str(files("elicit.organism") / "organism.gguf"))
 
 
 FACTORIES: dict[str, Factory] = {"llama-cpp": _llama_cpp, "tiny": _tiny}
@@ -122,7 +174,7 @@ def open_model(
         ModelError: nobody answers to the name, or its model can't be opened.
     """
     prefix, _, rest = name.partition(":")
-    if name.startswith("tiny?"):
+    if name.startswith(("tiny?", "tiny+")):
         prefix, rest = "tiny", name.removeprefix("tiny")
     if prefix in FACTORIES:
         return FACTORIES[prefix](rest)

@@ -20,6 +20,7 @@ from elicit.cli.diagnose import diagnose
 from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
 from elicit.cli.evaluate import evaluate_run
+from elicit.cli.finetune import finetune
 from elicit.cli.options import (
     Abstain,
     AsJson,
@@ -176,6 +177,7 @@ app.command()(baselines)
 app.command()(diagnose)
 app.command()(doctor)
 app.command()(batches)
+app.command()(finetune)
 
 
 @app.command()

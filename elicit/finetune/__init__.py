@@ -1,0 +1,1 @@
+"""From labels to a model tuned on them: jobs that any process takes up again."""

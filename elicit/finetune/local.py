@@ -1,0 +1,112 @@
+"""Tuning on this machine: a job's examples to an adapter that llama.cpp applies.
+
+A job is one process's work from its first step to its last; killed, the next one goes on
+from the last checkpoint in the job's folder, to the same adapter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elicit.cache.errors import InputError
+from elicit.cache.jobs import Job, JobEvent, JobStore
+from elicit.finetune.examples import load
+from elicit.finetune.jobs import EXAMPLES, Wanted
+from elicit.finetune.lora_settings import LoraSettings
+from elicit.providers.base import Form
+from elicit.providers.registry import local_model, open_model
+
+if TYPE_CHECKING:
+    from elicit.finetune.lora_trainer import Step
+
+LOCAL = "local-lora"
+"""The backend's name."""
+MADE = "model"
+"""The folder, within a job's, of what was made."""
+BASE = "base"
+"""The setting that names a folder with the model in Hugging Face's form."""
+
+
+def form_of(model: str) -> Form:
+    """How a local model wants its prompts."""
+    with closing(open_model(model)) as provider:
+        return provider.capabilities.form
+
+
+def local_job(
+    model: str, source: str, base: Path | None, settings: Mapping[str, float | int | str]
+) -> Wanted:
+    """What is to be tuned here, refused before anything is done if it can't be.
+
+    Raises:
+        InputError: the model is no local one, a setting is unknown or unusable, or a package
+            is missing.
+    """
+    local_model(model)
+    for package in ("torch", "transformers", "peft", "gguf", "llama_cpp"):
+        if find_spec(package) is None:
+            raise InputError(
+                f"tuning on this machine needs some packages ({package}): "
+                "pip install 'elicit-lm[local,lora]'"
+            )
+    chosen: dict[str, float | int | str] = asdict(LoraSettings.parse(settings))
+    if base is not None:
+        if not base.is_dir():
+            raise InputError(f"--base {base}: there is no such folder")
+        chosen[BASE] = str(base.resolve())
+    return Wanted(LOCAL, model, source, chosen)
+
+
+def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job:
+    """Tune the model of a job, from where it was left, and record the adapter.
+
+    Raises:
+        ElicitError: the model can't be tuned; the job can be gone on with.
+    """
+    from elicit.finetune.huggingface_form import check_same_model, huggingface_form
+    from elicit.finetune.lora import train
+    from elicit.providers.llama_cpp.settings import LlamaSettings
+
+    folder = Path(job.folder)
+    model = local_model(job.model)
+    settings = dict(job.settings)
+    base = settings.pop(BASE, None)
+    if base is None:
+        form = huggingface_form(model.file, folder.parent / "forms")
+    else:
+        form = Path(str(base))
+        check_same_model(model.file, form)
+
+    def told(now: Step) -> None:
+        said = f"step {now.step} of {now.steps}, loss {now.loss:.4f} nats"
+        event = JobEvent(f"step-{now.step}", time.time(), said, now.step, now.loss)
+        for new in jobs.add_events(job, [event]):
+            on_event(new)
+
+    job = jobs.update(job, "running")
+    made = train(
+        load(folder / EXAMPLES),
+        model.file,
+        form,
+        folder / MADE,
+        LoraSettings.parse(settings),
+        told,
+        reading=LlamaSettings.parse(model.settings),
+    )
+    took = made.took
+    result = {
+        "model": model.tuned(made.adapter),
+        "examples": took.examples,
+        "steps": took.steps,
+        "tokens": took.tokens,
+        "loss": took.losses[-1],
+        "seconds": round(took.seconds, 1),
+        "peak_mib": round(took.peak_memory / 2**20),
+    }
+    return jobs.update(job, "done", result=result)

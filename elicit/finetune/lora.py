@@ -1,0 +1,138 @@
+"""Local LoRA: a model tuned on examples, and made an adapter that llama.cpp loads.
+
+The loss of an example is -log P(label | prompt) in nats, the number that scoring gives, on
+the tokens that scoring sees: what is trained is what is measured.
+
+Needs the extra `lora`: torch, transformers, peft, gguf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from elicit.cache.errors import InputError
+from elicit.cache.keys import canonical_json
+from elicit.finetune.adapter import write_adapter
+from elicit.finetune.examples import Example, digest_of
+from elicit.finetune.huggingface_form import architecture
+from elicit.finetune.label_tokens import label_tokens
+from elicit.finetune.lora_settings import LoraSettings
+from elicit.finetune.lora_trainer import Figures, Step, Trainer
+from elicit.finetune.model_card import model_card
+from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.llama_cpp.settings import LlamaSettings
+
+ADAPTER, PEFT, FIGURES, CARD = "adapter.gguf", "peft", "figures.json", "README.md"
+_CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A finished job: a GGUF adapter, and beside it `peft/` (the same for PEFT), `README.md`
+    and `figures.json`."""
+
+    adapter: Path
+    took: Figures
+
+    def figures(self) -> dict[str, Any]:
+        """What it took, as JSON can have it."""
+        return {**asdict(self.took), "losses": list(self.took.losses)}
+
+
+def train(
+    examples: Sequence[Example],
+    base_gguf: Path,
+    hf_folder: Path,
+    out_folder: Path,
+    settings: LoraSettings | None = None,
+    on_progress: Callable[[Step], None] | None = None,
+    *,
+    reading: LlamaSettings | None = None,
+) -> Tuned:
+    """Tune a model on examples, or take up or tell what came of the same job before.
+
+    Args:
+        base_gguf: The model that is scored; its vocabulary makes the tokens.
+        hf_folder: The same model in Hugging Face's form (`huggingface_form`).
+        out_folder: The job's own folder, made where it is missing.
+        reading: How the model is scored: in a chat or not. Where None, as the examples are
+            written.
+
+    Raises:
+        InputError: the folder is of another job; an example is too long; a loss that is no
+            number, which names the setting.
+        ModelError: not a model that can be tuned here, or its tokens can't tell labels apart.
+    """
+    chosen = settings or LoraSettings()
+    architecture(base_gguf)
+    job = _job(examples, base_gguf, chosen, reading)
+    done = _finished(out_folder, job)
+    if done is not None:
+        return done
+    out_folder.mkdir(parents=True, exist_ok=True)
+    chat = bool(examples[0].prompt[0].role)
+    rows = label_tokens(examples, base_gguf, reading or _as_written(chat))
+    with Trainer(rows, hf_folder, out_folder / _CHECKPOINT, job, chosen) as trainer:
+        for step in trainer.steps():
+            if on_progress is not None:
+                on_progress(step)
+        trainer.save_adapter(out_folder / PEFT)
+        took = trainer.figures()
+    tuned = Tuned(write_adapter(out_folder / PEFT, base_gguf, out_folder / ADAPTER), took)
+    card = model_card(
+        base=base_gguf,
+        base_digest=content_hash(base_gguf),
+        data_digest=digest_of(examples),
+        settings=asdict(chosen),
+        figures=tuned.figures(),
+        files={ADAPTER: "the adapter for llama.cpp", f"{PEFT}/": "the same for PEFT"},
+    )
+    (out_folder / CARD).write_text(card, "utf-8")
+    shutil.copyfile(out_folder / CARD, out_folder / PEFT / CARD)
+    _replace(out_folder / FIGURES, json.dumps({"job": job, **tuned.figures()}, indent=1))
+    (out_folder / _CHECKPOINT).unlink(missing_ok=True)
+    return tuned
+
+
+def _as_written(chat: bool) -> LlamaSettings:
+    return LlamaSettings(chat="on") if chat else LlamaSettings()
+
+
+def _job(
+    examples: Sequence[Example],
+    base: Path,
+    settings: LoraSettings,
+    reading: LlamaSettings | None,
+) -> str:
+    """Names all that the result depends on."""
+    decides = {
+        "examples": digest_of(examples),
+        "base": content_hash(base),
+        "settings": settings.decides(),
+        "reading": None if reading is None else [reading.chat, reading.system],
+    }
+    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+def _finished(folder: Path, job: str) -> Tuned | None:
+    path = folder / FIGURES
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text("utf-8"))
+    if told.pop("job") != job:
+        raise InputError(f"{folder}: holds what another job made; choose another folder")
+    told["losses"] = tuple(told["losses"])
+    return Tuned(folder / ADAPTER, Figures(**told))
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, path)
