@@ -40,6 +40,18 @@ class Items:
         """Share of the items with the gold label; one without a label is not right."""
         return float((labels == self.gold).mean())
 
+    def split(self, share: float) -> tuple[Items, Items]:
+        """The first items, a share of them at least, and the rest; no part is cut."""
+        parts = self.task.rules().parts()
+        first = int(np.ceil(share * parts.size))
+        while parts[first] == parts[first - 1]:
+            first += 1
+        return self._of(slice(None, first)), self._of(slice(first, None))
+
+    def _of(self, which: slice) -> Items:
+        human = None if self.human is None else self.human[which]
+        return Items(_task(self.task, self.task.items[which]), self.gold[which], human)
+
     def without_constraints(self) -> Items:
         return Items(
             _task(self.task, self.task.items, constrained=False), self.gold, self.human

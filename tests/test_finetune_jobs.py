@@ -47,9 +47,9 @@ def jobs(tmp_path: Path) -> Iterator[JobStore]:
         yield JobStore(store)
 
 
-def begun(jobs: JobStore, backend: str, folder: Path, **more: bool) -> Job:
+def begun(jobs: JobStore, backend: str, folder: Path, *, again: bool = False) -> Job:
     wanted = Wanted(backend, MODELS[backend], "a-run", {"epochs": 2})
-    return job_for(jobs, wanted, examples(10), folder, **more)
+    return job_for(jobs, wanted, examples(10), folder, again=again)
 
 
 def told(job: Job) -> tuple[object, ...]:

@@ -99,7 +99,7 @@ def finetune(
             job = jobs.find(name) or _begun(
                 store,
                 name,
-                _Choice(backend, model, base, _given(epochs, seed, settings)),
+                _Choice(backend, model, base, given_settings(epochs, seed, settings)),
                 out_folder or store.path.parent / "tuned",
                 job_name,
                 again=again,
@@ -174,9 +174,10 @@ def _begun(
     return job
 
 
-def _given(
+def given_settings(
     epochs: int | None, seed: int | None, assigned: list[str] | None
 ) -> dict[str, float | int | str]:
+    """The settings of a tuning that were given as options."""
     flags = {"epochs": epochs, "seed": seed}
     given: dict[str, float | int | str] = {k: v for k, v in flags.items() if v is not None}
     return given | {key: _number(str(value)) for key, value in assignments(assigned).items()}
@@ -198,13 +199,13 @@ def _gone_on(jobs: JobStore, job: Job, every: float | None) -> Job:
         return job
     with jobs.claim(job) as held:
         if held.backend == LOCAL:
-            return tuned(jobs, held, _tell)
+            return tuned(jobs, held, tell)
         with closing(_opened(held)) as tuning:
             begun = submitted(jobs, held, tuning)
             if every is None:
-                return looked_at(jobs, begun, tuning, _tell)
+                return looked_at(jobs, begun, tuning, tell)
             try:
-                return watched(jobs, begun, tuning, _tell, every)
+                return watched(jobs, begun, tuning, tell, every)
             except KeyboardInterrupt:
                 again = f"elicit finetune {job.name} --watch"
                 notes.print(f"interrupted; the job goes on at {job.backend}: {again}")
@@ -218,14 +219,14 @@ def _cancelled(jobs: JobStore, job: Job) -> Job:
         if held.backend == LOCAL:
             return jobs.update(held, "cancelled", said="by its user")
         with closing(_opened(held)) as tuning:
-            return cancelled(jobs, held, tuning, _tell)
+            return cancelled(jobs, held, tuning, tell)
 
 
 def _opened(job: Job) -> HostedTuning:
     return open_tuning(job.backend, listed_after=max(0.0, unlisted_for(job)))
 
 
-def _tell(event: JobEvent) -> None:
+def tell(event: JobEvent) -> None:
     """One plain line for each thing that is said of a job."""
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
     notes.print(f"{at} {event.message}", markup=False, highlight=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
 from elicit.cli.evaluate import evaluate_run
 from elicit.cli.finetune import finetune
+from elicit.cli.iterate import iterate
 from elicit.cli.options import (
     Abstain,
     AsJson,
@@ -178,6 +179,7 @@ app.command()(diagnose)
 app.command()(doctor)
 app.command()(batches)
 app.command()(finetune)
+app.command()(iterate)
 
 
 @app.command()
