@@ -1,7 +1,7 @@
 """A model tuned on its own labels, beside the same tuned on gold ones and on people's.
 
     taskset -c 1 python benchmarks/finetune.py run --results finetune.jsonl [--seeds 0:5]
-    python benchmarks/finetune.py show --results finetune.jsonl
+    python benchmarks/finetune.py show --results finetune.jsonl [--plots docs]
 
 The paper's main figure on the embedded model: two thirds of a task's items, whole groups of
 them, are labelled by a search, by people (as the data have it) or by gold; the model is tuned
@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from findings_items import Items, draw
 from findings_results import Results, spread
 from findings_table import Difference, column
+from finetune_plot import draw as drawn
 
 import elicit
 from elicit.cache.store import ScoreStore
@@ -83,16 +84,18 @@ def _zero_shot(model: str, items: Items) -> float:
     return items.accuracy(labels)
 
 
-def _tuned(items: Items, labels: IntArray, held: Items, seed: int, folder: Path) -> float:
+def _tuned(
+    items: Items, labels: IntArray, held: Items, settings: LoraSettings, folder: Path
+) -> float:
     ids = [item.id for item in items.task.items]
     examples = examples_of(items.task.render(), ids, labels)
     form = huggingface_form(model_path(), folder / "forms")
     with TemporaryDirectory(dir=folder) as own:
-        made = train(examples, model_path(), form, Path(own), LoraSettings(seed=seed))
+        made = train(examples, model_path(), form, Path(own), settings)
         return _zero_shot(f"tiny+{made.adapter}?threads={THREADS}", held)
 
 
-def measure(results: Results, task: str, seed: int, folder: Path) -> None:
+def measure(results: Results, task: str, seed: int, epochs: int, folder: Path) -> None:
     """Every model of a task and a seed that is not measured yet."""
     labelled, held = draw(task, SIZES[task], seed).split(SHARE)
     if results.get(f"{task} base", seed) is None:
@@ -104,7 +107,8 @@ def measure(results: Results, task: str, seed: int, folder: Path) -> None:
             continue
         begun = time.perf_counter()
         labels = source(labelled, seed)
-        accuracy = _tuned(labelled, labels, held, seed, folder)
+        settings = LoraSettings(seed=seed, epochs=epochs)
+        accuracy = _tuned(labelled, labels, held, settings, folder)
         values = {
             "labels": labelled.accuracy(labels),
             "accuracy": accuracy,
@@ -142,16 +146,20 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--seeds", default="0:5")
     parser.add_argument("--tasks", default=",".join(SIZES))
+    parser.add_argument("--epochs", type=int, default=LoraSettings().epochs)
+    parser.add_argument("--plots", type=Path)
     arguments = parser.parse_args()
     results = Results(arguments.results)
     if arguments.what == "show":
         show(results)
+        if arguments.plots is not None:
+            print(drawn(results, tuple(SIZES), ("base", *SOURCES), arguments.plots))
         return
     first, last = (int(part) for part in arguments.seeds.split(":"))
     with TemporaryDirectory(prefix="elicit-finetune-") as folder:
         for seed in range(first, last):
             for task in arguments.tasks.split(","):
-                measure(results, task, seed, Path(folder))
+                measure(results, task, seed, arguments.epochs, Path(folder))
 
 
 if __name__ == "__main__":

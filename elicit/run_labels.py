@@ -45,6 +45,21 @@ def worded_otherwise(run: Run, task: Task, source: str) -> int:
     return differ
 
 
+def check_same_task(run: Run, task: Task) -> None:
+    """Refuse a task that is not as the finished run had it, to the letter. Ids may have changed
+    places under the same prompts, and prompts under the same ids.
+
+    Raises:
+        InputError: it has changed, or the run is not finished.
+    """
+    source = run.task_path or task.name
+    if worded_otherwise(run, task, source) or task.digest() != run.task_digest:
+        raise InputError(
+            f"run {run.name!r}: the task {source} has changed since: its labels are of other "
+            "prompts or rules; run it again (scores of unchanged prompts are kept)"
+        )
+
+
 def labels_of_run(run: Run, task: Task) -> IntArray:
     """(n_items,): the labels that a finished run gave a task's items, `UNLABELLED` where it
     abstained.

@@ -1,4 +1,4 @@
-"""From a trained LoRA to what llama.cpp loads: a GGUF adapter, or a model merged with one.
+"""From a trained LoRA to an adapter that llama.cpp loads.
 
 A GGUF adapter has `NAME.lora_a` (rank, in) and `NAME.lora_b` (out, rank) for the weight NAME,
 and llama.cpp adds (alpha / rank) B A to it. The rows of B are those of the weight: where the
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elicit.cache.errors import InputError
 from elicit.finetune.huggingface_form import Q_AND_K_IN_PAIRS, architecture
 from elicit.providers.base import ModelError
 
@@ -75,50 +74,8 @@ def write_adapter(peft: Path, base: Path, adapter: Path) -> Path:
     writer.add_float32(g.Keys.Adapter.LORA_ALPHA, float(config["lora_alpha"]))
     for name in sorted(made):
         writer.add_tensor(name, np.ascontiguousarray(made[name]))
-    _finish(writer, partial, adapter)
+    finish(writer, partial, adapter)
     return adapter
-
-
-def merged_gguf(base: Path, adapter: Path, merged: Path) -> Path:
-    """Write the model `base` with the adapter added to its weights, as one GGUF file.
-
-    Matrices that the adapter changes keep their type where it is float32, float16 or
-    bfloat16; quantised ones become float16, as quantising them again would lose the change.
-
-    Raises:
-        InputError: `merged` would be written over one of the two.
-        ModelError: the adapter is no LoRA, or not one of this model.
-    """
-    import gguf as g
-
-    if merged.resolve() in {base.resolve(), adapter.resolve()}:
-        raise InputError(f"{merged}: is what it is made of; choose another file")
-    changes, scale = _changes(adapter)
-    reader = g.GGUFReader(base)
-    partial = merged.with_name(f".{merged.name}.partial")
-    writer = g.GGUFWriter(partial, str(reader.fields["general.architecture"].contents()))
-    _copy_fields(reader, writer)
-    missing = set(changes)
-    for tensor in reader.tensors:
-        if tensor.name not in changes:
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-            continue
-        missing.discard(tensor.name)
-        down, up = changes[tensor.name]
-        weights = g.dequantize(tensor.data, tensor.tensor_type)
-        if weights.shape != (up.shape[0], down.shape[1]):
-            raise ModelError(f"{adapter}: {tensor.name} is of another shape in {base}")
-        keeps = {g.GGMLQuantizationType[name] for name in ("F32", "F16", "BF16")}
-        kind = tensor.tensor_type
-        kind = kind if kind in keeps else g.GGMLQuantizationType.F16
-        summed = weights + np.float32(scale / down.shape[0]) * (up @ down)
-        writer.add_tensor(tensor.name, g.quantize(summed, kind), raw_dtype=kind)
-    if missing:
-        writer.close()
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"{adapter}: {min(missing)} is no weight of {base}")
-    _finish(writer, partial, merged)
-    return merged
 
 
 def in_pairs(rows: Floats, heads: int) -> Floats:
@@ -146,34 +103,8 @@ def _refuse_variants(config: Mapping[str, Any], peft: Path) -> None:
         raise ModelError(f"{peft}: is no plain LoRA without biases")
 
 
-def _changes(adapter: Path) -> tuple[dict[str, tuple[Floats, Floats]], float]:
-    """Of each weight the (A, B) of an adapter, and its alpha."""
-    import gguf as g
-
-    reader = g.GGUFReader(adapter)
-    alpha = reader.fields.get(g.Keys.Adapter.LORA_ALPHA)
-    if alpha is None:
-        raise ModelError(f"{adapter}: is no LoRA adapter (no {g.Keys.Adapter.LORA_ALPHA})")
-    parts = {t.name: g.dequantize(t.data, t.tensor_type) for t in reader.tensors}
-    weights = {name.removesuffix(".lora_a") for name in parts if name.endswith(".lora_a")}
-    return {w: (parts[f"{w}.lora_a"], parts[f"{w}.lora_b"]) for w in weights}, float(
-        alpha.contents()
-    )
-
-
-def _copy_fields(reader: g.GGUFReader, writer: g.GGUFWriter) -> None:
-    import gguf as g
-
-    for field in reader.fields.values():
-        # The writer writes these itself.
-        if field.name == g.Keys.General.ARCHITECTURE or field.name.startswith("GGUF."):
-            continue
-        kind = field.types[0]
-        inner = field.types[-1] if kind == g.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), kind, sub_type=inner)
-
-
-def _finish(writer: g.GGUFWriter, partial: Path, whole: Path) -> None:
+def finish(writer: g.GGUFWriter, partial: Path, whole: Path) -> None:
+    """Write all that the writer of `partial` was given, and make it `whole` in one step."""
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()

@@ -13,23 +13,33 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from elicit.cache.errors import InputError
 from elicit.cache.keys import canonical_json
 from elicit.finetune.adapter import write_adapter
 from elicit.finetune.examples import Example, digest_of
 from elicit.finetune.huggingface_form import architecture
-from elicit.finetune.label_tokens import label_tokens
+from elicit.finetune.label_tokens import LabelTokens, label_tokens
 from elicit.finetune.lora_settings import LoraSettings
 from elicit.finetune.lora_trainer import Figures, Step, Trainer
 from elicit.finetune.model_card import model_card
+from elicit.finetune.parity import by_llama_cpp
+from elicit.providers.base import ModelError
 from elicit.providers.llama_cpp.content_hash import content_hash
 from elicit.providers.llama_cpp.settings import LlamaSettings
 
 ADAPTER, PEFT, FIGURES, CARD = "adapter.gguf", "peft", "figures.json", "README.md"
+CHECKED = 16
+"""Examples on which llama.cpp with the adapter is held against what was trained."""
+ALLOWED_GAP = 1.0
+"""Nats. A float32 model is within some thousandths; what quantisation and bfloat16 do stays
+under this, and an adapter that is applied otherwise than it was trained mostly does not."""
 _CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -84,21 +94,36 @@ def train(
             if on_progress is not None:
                 on_progress(step)
         trainer.save_adapter(out_folder / PEFT)
-        took = trainer.figures()
-    tuned = Tuned(write_adapter(out_folder / PEFT, base_gguf, out_folder / ADAPTER), took)
-    card = model_card(
-        base=base_gguf,
-        base_digest=content_hash(base_gguf),
-        data_digest=digest_of(examples),
-        settings=asdict(chosen),
-        figures=tuned.figures(),
-        files={ADAPTER: "the adapter for llama.cpp", f"{PEFT}/": "the same for PEFT"},
-    )
+        adapter = write_adapter(out_folder / PEFT, base_gguf, out_folder / ADAPTER)
+        some = rows[:: max(1, len(rows) // CHECKED)][:CHECKED]
+        gap = _gap(trainer.log_probs(some), base_gguf, adapter, some)
+        tuned = Tuned(adapter, replace(trainer.figures(), gap=gap))
+    told = {
+        "base": content_hash(base_gguf),
+        "data": digest_of(examples),
+        "settings": asdict(chosen),
+        "figures": tuned.figures(),
+    }
+    files = {ADAPTER: "the adapter for llama.cpp", f"{PEFT}/": "the same for PEFT"}
+    card = model_card(base_gguf, told, files)
     (out_folder / CARD).write_text(card, "utf-8")
     shutil.copyfile(out_folder / CARD, out_folder / PEFT / CARD)
-    _replace(out_folder / FIGURES, json.dumps({"job": job, **tuned.figures()}, indent=1))
+    _replace(out_folder / FIGURES, json.dumps({"job": job, **told}, indent=1))
     (out_folder / _CHECKPOINT).unlink(missing_ok=True)
     return tuned
+
+
+def _gap(
+    trained: NDArray[np.float64], base: Path, adapter: Path, rows: Sequence[LabelTokens]
+) -> float:
+    gap = float(np.abs(by_llama_cpp(base, adapter, rows) - trained).max())
+    if not gap <= ALLOWED_GAP:
+        raise ModelError(
+            f"{adapter}: with it llama.cpp's log-probabilities differ from those trained by "
+            f"{gap:.2f} nats, so it is not used; tune {base} on a model file that is less "
+            "quantised"
+        )
+    return gap
 
 
 def _as_written(chat: bool) -> LlamaSettings:
@@ -126,10 +151,10 @@ def _finished(folder: Path, job: str) -> Tuned | None:
     if not path.exists():
         return None
     told = json.loads(path.read_text("utf-8"))
-    if told.pop("job") != job:
+    if told["job"] != job:
         raise InputError(f"{folder}: holds what another job made; choose another folder")
-    told["losses"] = tuple(told["losses"])
-    return Tuned(folder / ADAPTER, Figures(**told))
+    figures = {**told["figures"], "losses": tuple(told["figures"]["losses"])}
+    return Tuned(folder / ADAPTER, Figures(**figures))
 
 
 def _replace(path: Path, text: str) -> None:

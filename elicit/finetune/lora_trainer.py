@@ -7,6 +7,7 @@ killed and taken up again does the same steps, and on a CPU makes the same bytes
 from __future__ import annotations
 
 import json
+import math
 import resource
 import shutil
 import sys
@@ -19,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elicit.cache.errors import InputError
 from elicit.finetune.adapter import PEFT_CONFIG
 from elicit.finetune.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from elicit.finetune.label_tokens import LabelTokens
 from elicit.finetune.lora_settings import LoraSettings
+from elicit.finetune.parity import by_torch, label_losses
 from elicit.providers.llama_cpp.settings import available_cores
 
 if TYPE_CHECKING:
@@ -58,6 +61,9 @@ class Figures:
     peak_gpu_memory: int
     """The most that torch held on the GPU at once, bytes; 0 without one."""
     device: str
+    gap: float = math.nan
+    """The most that log P(label | prompt) with the adapter differs between torch and
+    llama.cpp, nats, over up to `CHECKED` of the examples."""
 
 
 def batches(n: int, settings: LoraSettings) -> Iterator[list[int]]:
@@ -131,10 +137,15 @@ class Trainer:
         """Write the adapter as PEFT has it."""
         shutil.rmtree(folder, ignore_errors=True)
         self._model.save_pretrained(folder)
-        # Where the model lay on this machine means nothing on another.
+        # Where the model lay on this machine means nothing on another, and a set has no order.
         config = json.loads((folder / PEFT_CONFIG).read_text("utf-8"))
         config["base_model_name_or_path"] = None
+        config["target_modules"] = sorted(config["target_modules"])
         (folder / PEFT_CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True), "utf-8")
+
+    def log_probs(self, rows: Sequence[LabelTokens]) -> NDArray[np.float64]:
+        """log P(label | prompt) of each row as the model is now, nats."""
+        return by_torch(self._model.get_base_model(), rows)
 
     def figures(self) -> Figures:
         """What the job took up to now."""
@@ -157,7 +168,8 @@ class Trainer:
         total = 0.0
         with _seeded(settings.seed, step):
             for part in parts(members, settings.forward_tokens):
-                loss = self._loss(part) / len(members)
+                model = self._model.get_base_model()
+                loss = label_losses(model, part).sum() / len(members)
                 loss.backward()
                 total += float(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(self._trained.values(), settings.gradient_norm)
@@ -171,25 +183,6 @@ class Trainer:
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return total
-
-    def _loss(self, rows: Sequence[LabelTokens]) -> torch.Tensor:
-        """The sum over `rows` of -log P(label | prompt)."""
-        torch = self._torch
-        longest = max(len(row.ids) for row in rows)
-        ids = torch.zeros((len(rows), longest), dtype=torch.long)
-        where, asked, wanted = [], [], []
-        for i, row in enumerate(rows):
-            # Padding stands behind the label, where a causal model can't see it.
-            ids[i, : len(row.ids)] = torch.tensor(row.ids)
-            for place in range(len(row.ids) - row.label, len(row.ids)):
-                where.append(i)
-                asked.append(place - 1)
-                wanted.append(row.ids[place])
-        model = self._model.get_base_model()
-        hidden = model.model(ids.to(self._device), use_cache=False).last_hidden_state
-        logits = model.lm_head(hidden[where, asked]).float()
-        targets = torch.tensor(wanted, device=self._device)
-        return torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._began

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _MADE = (
     "It was tuned on examples of a prompt and its label; the loss is -log P(label | prompt), "
@@ -13,30 +14,22 @@ _MADE = (
 
 
 def model_card(
-    *,
-    base: Path,
-    base_digest: str,
-    data_digest: str,
-    settings: Mapping[str, object],
-    figures: Mapping[str, object],
-    files: Mapping[str, str],
-    merged: bool = False,
+    base: Path, told: Mapping[str, Any], files: Mapping[str, str], *, merged: bool = False
 ) -> str:
     """The text of a README.md, with the header that model hubs read.
 
     Args:
-        base_digest: SHA-256 of the model that was tuned.
-        data_digest: SHA-256 of the examples it was tuned on.
+        told: `base` and `data`, SHA-256 of the model and of the examples; `settings` and
+            `figures` of the job.
         files: Of each file beside the card what it is.
         merged: The weights are the base's with the adapter added.
     """
-    losses = figures.get("losses")
-    curve = list(losses) if isinstance(losses, list | tuple) else []
+    figures = told["figures"]
+    curve = figures["losses"]
     tenth = max(1, len(curve) // 10)
     rows = {name: value for name, value in figures.items() if name != "losses"}
-    if curve:
-        rows["first tenth of the steps, mean loss"] = f"{sum(curve[:tenth]) / tenth:.4f}"
-        rows["last tenth of the steps, mean loss"] = f"{sum(curve[-tenth:]) / tenth:.4f}"
+    rows["first tenth of the steps, mean loss"] = f"{sum(curve[:tenth]) / tenth:.4f}"
+    rows["last tenth of the steps, mean loss"] = f"{sum(curve[-tenth:]) / tenth:.4f}"
     header = ["---", "tags:", "- elicit", *([] if merged else ["- lora"]), "---"]
     what = "tuned weights" if merged else "LoRA adapter"
     return "\n".join(
@@ -45,12 +38,12 @@ def model_card(
             "",
             f"# {base.stem}: {what}",
             "",
-            f"Made by elicit from `{base.name}`, SHA-256 `{base_digest}`. {_MADE}",
+            f"Made by elicit from `{base.name}`, SHA-256 `{told['base']}`. {_MADE}",
             "",
-            f"Examples: SHA-256 `{data_digest}`.",
+            f"Examples: SHA-256 `{told['data']}`.",
             "",
             *_table("file", files),
-            *_table("setting", settings),
+            *_table("setting", told["settings"]),
             *_table("figure", rows),
             "## Use",
             "",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.finetune.examples import Example, examples_of
 from elicit.prompt import Writing
-from elicit.run_labels import labels_of_run, worded_otherwise
+from elicit.run_labels import check_same_task, labels_of_run
 from elicit.task import Task
 
 
@@ -17,10 +16,6 @@ def examples_of_run(run: Run, task: Task, writing: Writing) -> tuple[Example, ..
     Raises:
         InputError: the run is not finished or gave no label, or the task has changed since.
     """
-    if worded_otherwise(run, task, run.task_path):
-        raise InputError(
-            f"run {run.name!r}: the task {run.task_path} has changed since: its labels are of "
-            "other prompts; run it again (scores of unchanged prompts are kept)"
-        )
+    check_same_task(run, task)
     ids = [item.id for item in task.items]
     return examples_of(task.render(writing), ids, labels_of_run(run, task))

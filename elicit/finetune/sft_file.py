@@ -84,7 +84,7 @@ def write_examples(path: Path, examples: Sequence[Example], rules: FileRules) ->
     Raises:
         InputError: the provider takes no such prompts, or an example can't be written.
     """
-    lines = [json.dumps(_row(example, rules)) + "\n" for example in examples]
+    lines = [json.dumps(row_of(example, rules)) + "\n" for example in examples]
     part = path.with_name(f"{path.name}.part")
     with part.open("w", encoding="ascii", newline="\n") as file:
         file.writelines(lines)
@@ -139,7 +139,12 @@ def _count_is_right(path: Path, count: int, rules: FileRules) -> None:
         )
 
 
-def _row(example: Example, rules: FileRules) -> dict[str, object]:
+def row_of(example: Example, rules: FileRules) -> dict[str, object]:
+    """An example as a row of a provider's training file.
+
+    Raises:
+        InputError: the provider takes no such prompts, or the example can't be written.
+    """
     where = f"example {example.id}"
     for text in (*(segment.text for segment in example.prompt), example.answer):
         if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
