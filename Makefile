@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 BIN = .venv/bin
 READY = .venv/ready
 LORA = .venv/lora
+AXOLOTL = .venv-axolotl/ready
 VLLM = .venv-vllm/ready
 
 .PHONY: demo test lint types unit lock
@@ -20,7 +21,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY) $(LORA) $(VLLM)
+unit: $(READY) $(LORA) $(AXOLOTL) $(VLLM)
 	$(BIN)/python -m pytest
 
 # Needs uv. Notes every version with its hashes, for all platforms.
@@ -34,6 +35,16 @@ $(LORA): $(READY) requirements-lora.lock
 	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes \
 		--requirement requirements-lora.lock
 	touch $(LORA)
+
+# Axolotl, which exports are read by, pins other versions; it sees what is in .venv.
+$(AXOLOTL): $(LORA) requirements-axolotl.lock
+	$(PYTHON) -m venv .venv-axolotl
+	-.venv-axolotl/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-axolotl.lock
+	for site in .venv-axolotl/lib/python*/site-packages; do \
+		$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$site/elicit.pth; \
+	done
+	touch $(AXOLOTL)
 
 # vLLM, one of the two real servers that hosted models are tested against, wants other
 # versions of what elicit uses. Its lock is for Linux on x86-64, with PyTorch's CPU build;

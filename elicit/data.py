@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ def _jsonl(path: Path) -> list[Row]:
 
 
 def _csv(path: Path) -> list[Row]:
+    # A cell may hold a whole document; the default bound is 131,072 characters.
+    csv.field_size_limit(sys.maxsize)
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     rows: list[Row] = []
     header: list[str] | None = None

@@ -20,6 +20,7 @@ from elicit.cli.diagnose import diagnose
 from elicit.cli.doctor import doctor
 from elicit.cli.estimate import estimate
 from elicit.cli.evaluate import evaluate_run
+from elicit.cli.export import export_run
 from elicit.cli.finetune import finetune
 from elicit.cli.iterate import iterate
 from elicit.cli.options import (
@@ -180,6 +181,7 @@ app.command()(doctor)
 app.command()(batches)
 app.command()(finetune)
 app.command()(iterate)
+app.command(name="export")(export_run)
 
 
 @app.command()
