@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from elicit.providers.base import ModelError, ProviderError
 from elicit.providers.llama_cpp.batch import BatchToken
 from elicit.providers.llama_cpp.control import ControlToken
-from elicit.providers.llama_cpp.settings import LlamaSettings, available_cores
+from elicit.providers.llama_cpp.settings import LlamaSettings, available_cores, has_amx
 
 _KV_TYPES = {"f16": c.GGML_TYPE_F16, "f32": c.GGML_TYPE_F32, "q8_0": c.GGML_TYPE_Q8_0}
 _ERROR_LEVELS = (3, 4)  # ggml's warning and error
@@ -46,6 +46,7 @@ class LlamaModel:
         self._cells = 0
         params = c.llama_model_default_params()
         params.n_gpu_layers = settings.gpu_layers
+        params.use_extra_bufts = not has_amx()
         _log.clear()
         self._model = c.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:

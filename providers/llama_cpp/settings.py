@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from elicit.cache.errors import InputError
@@ -13,6 +14,20 @@ from elicit.providers.model_settings import parse_settings
 def available_cores() -> int:
     """Cores this process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies tiles of integers (Intel's AMX).
+
+    llama.cpp's code for it ends the process on a quantised model, depending on the compiler:
+    the tile's configuration is lost (https://github.com/ggml-org/llama.cpp/pull/26954). The
+    one way past it is to have no weights repacked at all, which makes quantised models slower
+    there; others are not repacked.
+    """
+    try:
+        return " amx_int8" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
