@@ -9,14 +9,11 @@ from pathlib import Path
 
 from elicit.cache.errors import InputError
 from elicit.finetune.examples import Example
-from elicit.providers.base import ModelError, ScoreRequest
+from elicit.providers.base import ScoreRequest
 from elicit.providers.llama_cpp.batch import Tokens
-from elicit.providers.llama_cpp.chat_template import ChatTemplate
-from elicit.providers.llama_cpp.chat_tokens import ChatTokeniser
-from elicit.providers.llama_cpp.control import ControlTokeniser
 from elicit.providers.llama_cpp.model import LlamaModel
+from elicit.providers.llama_cpp.prompt_tokens import template_of, tokeniser_of
 from elicit.providers.llama_cpp.settings import LlamaSettings
-from elicit.providers.llama_cpp.vocab import Tokeniser
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,8 @@ def label_tokens(
     with closing(LlamaModel(gguf, settings, None)) as model:
         limit = settings.n_ctx or model.trained_context
         requests = [ScoreRequest(example.prompt, answers) for example in examples]
-        prompts = _tokeniser(model, gguf, settings).encode(requests)
+        template = template_of(model, gguf, settings)
+        prompts = tokeniser_of(model, template, settings).encode(requests)
     made = []
     for example, prompt in zip(examples, prompts, strict=True):
         number = answers.index(example.answer)
@@ -58,18 +56,3 @@ def label_tokens(
             )
         made.append(LabelTokens(ids, len(label)))
     return made
-
-
-def _tokeniser(
-    model: LlamaModel, gguf: Path, settings: LlamaSettings
-) -> Tokeniser | ChatTokeniser:
-    if settings.chat == "off":
-        return Tokeniser(model.tokenize, model.bos)
-    source = model.chat_template()
-    if not source:
-        raise ModelError(
-            f"{gguf}: has no chat template; tune it on plain text, without chat=on"
-        )
-    template = ChatTemplate(source, *model.bos_and_eos(), str(gguf))
-    control = ControlTokeniser(model.tokenize, model.control_tokens())
-    return ChatTokeniser(template, control, merge=settings.system == "user")

@@ -21,6 +21,8 @@ from elicit.providers.llama_cpp.control import ControlToken
 from elicit.providers.llama_cpp.settings import LlamaSettings, available_cores, has_amx
 
 _KV_TYPES = {"f16": c.GGML_TYPE_F16, "f32": c.GGML_TYPE_F32, "q8_0": c.GGML_TYPE_Q8_0}
+_WHOLE = ("F32", "F16", "BF16")
+"""Number types of models that are not quantised."""
 _ERROR_LEVELS = (3, 4)  # ggml's warning and error
 _log: list[str] = []
 
@@ -44,13 +46,7 @@ class LlamaModel:
         self._context: object | None = None
         self._adapter: object | None = None
         self._cells = 0
-        params = c.llama_model_default_params()
-        params.n_gpu_layers = settings.gpu_layers
-        params.use_extra_bufts = not has_amx()
-        _log.clear()
-        self._model = c.llama_model_load_from_file(str(path).encode(), params)
-        if not self._model:
-            raise ModelError(f"{path}: llama.cpp can't load it: {_complaint()}")
+        self._model: object | None = _loaded(path, settings)
         _open_models.add(self)
         self._vocab = c.llama_model_get_vocab(self._model)
         self.n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
@@ -209,6 +205,34 @@ def control_tokens(vocab: object) -> tuple[ControlToken, ...]:
             right = bool(kind & c.LLAMA_TOKEN_ATTR_RSTRIP)
             found.append(ControlToken(token, _spelling(vocab, token), left, right))
     return tuple(found)
+
+
+def _loaded(path: Path, settings: LlamaSettings) -> object:
+    params = c.llama_model_default_params()
+    params.n_gpu_layers = settings.gpu_layers
+    params.use_extra_bufts = not has_amx()
+    model = _load(path, params)
+    if not params.use_extra_bufts and _description(model).split()[-1] in _WHOLE:
+        # Mapped and not yet repacked, it cost next to nothing.
+        c.llama_model_free(model)
+        params.use_extra_bufts = True
+        model = _load(path, params)
+    return model
+
+
+def _load(path: Path, params: object) -> object:
+    _log.clear()
+    model: object = c.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise ModelError(f"{path}: llama.cpp can't load it: {_complaint()}")
+    return model
+
+
+def _description(model: object) -> str:
+    """Its architecture, size and number type: `llama 1B Q8_0`."""
+    buffer = ctypes.create_string_buffer(256)
+    c.llama_model_desc(model, buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
 
 
 def _spelling(vocab: object, token: int) -> str:

@@ -39,13 +39,10 @@ from elicit.providers.llama_cpp.batch import (
     plan,
     trunk_chunks,
 )
-from elicit.providers.llama_cpp.chat_template import ChatTemplate
-from elicit.providers.llama_cpp.chat_tokens import ChatTokeniser
 from elicit.providers.llama_cpp.content_hash import content_hash
-from elicit.providers.llama_cpp.control import ControlTokeniser
 from elicit.providers.llama_cpp.model import LlamaModel
+from elicit.providers.llama_cpp.prompt_tokens import template_of, tokeniser_of
 from elicit.providers.llama_cpp.settings import LlamaSettings
-from elicit.providers.llama_cpp.vocab import Tokeniser
 
 
 class LlamaCppProvider:
@@ -66,8 +63,12 @@ class LlamaCppProvider:
     ) -> None:
         self._settings = settings or LlamaSettings()
         self._model = LlamaModel(path, self._settings, adapter)
-        template = _template(self._model, path) if self._settings.chat == "on" else None
-        self._tokeniser = _tokeniser(self._model, template, self._settings)
+        try:
+            template = template_of(self._model, path, self._settings)
+        except ModelError:
+            self._model.close()
+            raise
+        self._tokeniser = tokeniser_of(self._model, template, self._settings)
         self._trunk: Tokens = ()
         self._name = name or f"llama-cpp:{path}"
         self._identity = Identity(
@@ -167,31 +168,6 @@ class LlamaCppProvider:
         for chunk in chunks:
             self._model.decode(chunk)
         self._trunk = trunk
-
-
-def _template(model: LlamaModel, path: Path) -> ChatTemplate:
-    source = model.chat_template()
-    if not source:
-        model.close()
-        raise ModelError(
-            f"{path}: has no chat template (tokenizer.chat_template); name the GGUF file of a "
-            "model that was trained for chats, write a template into this one with "
-            "gguf-new-metadata --chat-template, or ask it in plain text, without chat=on"
-        )
-    try:
-        return ChatTemplate(source, *model.bos_and_eos(), str(path))
-    except ModelError:
-        model.close()
-        raise
-
-
-def _tokeniser(
-    model: LlamaModel, template: ChatTemplate | None, settings: LlamaSettings
-) -> Tokeniser | ChatTokeniser:
-    if template is None:
-        return Tokeniser(model.tokenize, model.bos)
-    control = ControlTokeniser(model.tokenize, model.control_tokens())
-    return ChatTokeniser(template, control, merge=settings.system == "user")
 
 
 def _by_label(values: tuple[float, ...], meant: tuple[int, ...]) -> tuple[float, ...]:

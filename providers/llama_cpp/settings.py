@@ -21,8 +21,7 @@ def has_amx() -> bool:
 
     llama.cpp's code for it ends the process on a quantised model, depending on the compiler:
     the tile's configuration is lost (https://github.com/ggml-org/llama.cpp/pull/26954). The
-    one way past it is to have no weights repacked at all, which makes quantised models slower
-    there; others are not repacked.
+    one way past it is to have no weights of such a model repacked at all, which is slower.
     """
     try:
         return " amx_int8" in Path("/proc/cpuinfo").read_text("utf-8")
