@@ -111,6 +111,10 @@ class JobStore:
         with self.store.transaction():
             if self._row("name = ?", name) is not None:
                 raise InputError(f"job {name!r} exists; choose another name (--job)")
+            if self._connection.execute(
+                "SELECT 1 FROM runs WHERE name = ?", (name,)
+            ).fetchone():
+                raise InputError(f"{name!r} is the name of a run; choose another (--job)")
             self._connection.execute(
                 "INSERT INTO jobs (name, backend, model, source, settings, digest, folder, "
                 "state, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?)",
@@ -181,6 +185,14 @@ class JobStore:
             )
         return self.get(job.name)
 
+    def note(self, job: Job, said: str) -> None:
+        """Keep what was last said of a job; it stands where it stood."""
+        with self.store.transaction():
+            self._connection.execute(
+                "UPDATE jobs SET said = ?, updated = ? WHERE id = ?",
+                (said, time.time(), job.id),
+            )
+
     def add_events(self, job: Job, events: Sequence[JobEvent]) -> list[JobEvent]:
         """Keep events; those that were not known before."""
         with self.store.transaction():
@@ -204,8 +216,9 @@ class JobStore:
         return [JobEvent(*row) for row in rows]
 
     @contextmanager
-    def claim(self, job: Job) -> Iterator[Job]:
-        """Work on a job as the only process; gives it as it stands then.
+    def claim(self, job: Job, *, force: bool = False) -> Iterator[Job]:
+        """Work on a job as the only process; gives it as it stands then. `force` takes it from
+        a process on a host that can't be asked.
 
         Raises:
             InputError: a process that is alive works on it.
@@ -216,10 +229,13 @@ class JobStore:
             held = self._connection.execute(
                 "SELECT host, boot, pid, started FROM jobs WHERE id = ?", (job.id,)
             ).fetchone()
-            if held is not None and held[0] is not None and Owner(*held).is_alive():
+            holds = held is not None and held[0] is not None and Owner(*held).is_alive()
+            if holds and not force:
+                here = held[0] == owner.host
+                mend = f"end it (kill {held[2]})" if here else "if it is gone, give --force"
                 raise InputError(
                     f"process {held[2]} on {held[0]} is working on job {job.name!r}. Wait for "
-                    f"it, or end it (kill {held[2]})."
+                    f"it, or {mend}."
                 )
             self._connection.execute(
                 "UPDATE jobs SET host = ?, boot = ?, pid = ?, started = ? WHERE id = ?",

@@ -75,6 +75,14 @@ def test_given_again_it_is_the_same_job(world: World) -> None:
     assert len(world.jobs) == 3
 
 
+def test_a_job_goes_on_as_it_was_begun_and_takes_no_options(world: World) -> None:
+    job = tuned()
+    with pytest.raises(InputError, match=r"'mine-openai' is a job.*name its run \(mine\)"):
+        output("finetune", "mine-openai", "--epochs", "7")
+    assert told("finetune", "mine-openai")["digest"] == job["digest"]
+    assert len(world.jobs) == 1
+
+
 def test_a_job_is_ended_by_its_name_and_not_twice(world: World) -> None:
     tuned()
     assert told("finetune", "mine-openai", "--cancel")["state"] in {"running", "cancelled"}
@@ -86,7 +94,9 @@ def test_a_job_is_ended_by_its_name_and_not_twice(world: World) -> None:
 
 def test_a_job_that_failed_is_an_error_with_what_to_do(world: World) -> None:
     world.fake.states = ("failed",)
-    with pytest.raises(ElicitError, match=r"job 'mine-openai' failed.*--again") as failed:
+    with pytest.raises(
+        ElicitError, match=r"job 'mine-openai' failed.*elicit finetune mine"
+    ) as failed:
         tuned()
     assert failed.value.exit_code == 1
 
@@ -97,7 +107,9 @@ def test_a_job_that_failed_is_an_error_with_what_to_do(world: World) -> None:
         (("mine", "--backend", "opena"), "did you mean openai"),
         (("mine", "--backend", "local"), "did you mean local-lora"),
         (("mine", "--backend", "anthropic"), "anthropic has no fine-tuning endpoint"),
-        (("mine", "--backend", "openai"), "labelled by tiny, which openai does not tune"),
+        (("mine", "--backend", "openai"), "tiny is no model of openai"),
+        (("mine", "--backend", "openai", "-m", "together:x"), "no model of openai"),
+        (("mine", "--backend", "openai", "-m", MODEL, "--set", "x=nan"), "nan is no number"),
         (("mine", "--backend", "openai", "-m", MODEL, "--set", "rank=3"), "rank"),
         (("gone",), "no run and no job 'gone'"),
         (("gone", "--cancel"), "no job 'gone'"),

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from fake_tuning_openai import FakeOpenAI
+from fake_tuning_plain import FakeTogether
 from fake_tuning_servers import KEY, Line, Reply, Request, error, serving
 from tuning_world import ENDS, JOBS, MODELS, Fake, World, examples, tuning_world
 
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.jobs import Job, JobStore
+from elicit.cache.runs import RunStore
 from elicit.cache.store import ScoreStore
 from elicit.finetune.examples import Example, load
 from elicit.finetune.hosted import HostedTuning
@@ -27,6 +30,7 @@ from elicit.finetune.jobs import (
     looked_at,
     submission_of,
     submitted,
+    unlisted_for,
     watched,
 )
 from elicit.providers.base import Segment
@@ -216,6 +220,72 @@ def test_two_processes_never_work_on_one_job(jobs: JobStore, tmp_path: Path) -> 
         pytest.fail("it was claimed twice")
     with jobs.claim(job) as held:
         assert held.name == job.name
+
+
+@pytest.mark.parametrize("world", ["openai", "together"], indirect=True)
+def test_an_intent_of_long_ago_does_not_hurry_a_job_that_is_made_now(
+    world: World, jobs: JobStore, tmp_path: Path
+) -> None:
+    """The reply to the new job is lost, and the provider lists it half a minute later."""
+    slow = FakeOpenAI if world.name == "openai" else FakeTogether
+    tuning = world.begin(slow(listed_after=30.0))
+    job = jobs.intend(begun(jobs, world.name, tmp_path), "upload")
+    jobs.store.connection.execute("UPDATE jobs SET intended = intended - 300")
+    world.line.troubles.append((JOBS[world.name], "lost"))
+    assert submitted(jobs, jobs.get(job.name), tuning).state == "running"
+    assert len(world.jobs) == 1
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_longer(
+    jobs: JobStore, tmp_path: Path
+) -> None:
+    job = jobs.intend(begun(jobs, "openai", tmp_path), "create")
+    jobs.store.connection.execute("UPDATE jobs SET intended = intended + 90000")
+    assert unlisted_for(jobs.get(job.name)) == 60.0
+
+
+def test_a_job_that_its_provider_has_no_more_is_over(
+    world: World, jobs: JobStore, tmp_path: Path
+) -> None:
+    tuning = world.begin()
+    job = submitted(jobs, begun(jobs, world.name, tmp_path), tuning)
+    other = submitted(jobs, begun(jobs, world.name, tmp_path, again=True), tuning)
+    world.fake.jobs.clear()
+    found = looked_at(jobs, job, tuning, lambda _: None)
+    assert (found.state, found.said) == (
+        "failed",
+        f"{world.name} does not have the job any more",
+    )
+    assert cancelled(jobs, other, tuning, lambda _: None).state == "cancelled"
+
+
+def test_a_claim_of_another_machine_is_taken_by_force_alone(
+    jobs: JobStore, tmp_path: Path
+) -> None:
+    job = begun(jobs, "openai", tmp_path)
+    jobs.store.connection.execute(
+        "UPDATE jobs SET host = 'gone', boot = 'b', pid = 1, started = 's'"
+    )
+    with pytest.raises(InputError, match=r"on gone .*give --force"), jobs.claim(job):
+        pytest.fail("it was claimed")
+    with jobs.claim(job, force=True) as held:
+        assert held.name == job.name
+
+
+def test_a_job_is_not_called_as_a_run_is(jobs: JobStore, tmp_path: Path) -> None:
+    RunStore(jobs.store).create(
+        "mine",
+        task_digest="d",
+        task_path="t",
+        model="tiny",
+        method="icm",
+        settings={},
+        seed=0,
+        chains=1,
+    )
+    wanted = Wanted("openai", MODELS["openai"], "mine")
+    with pytest.raises(InputError, match="'mine' is the name of a run"):
+        job_for(jobs, wanted, examples(10), tmp_path, "mine")
 
 
 def test_examples_come_back_as_they_were_saved(jobs: JobStore, tmp_path: Path) -> None:

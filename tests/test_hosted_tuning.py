@@ -203,9 +203,12 @@ def test_a_look_is_repeated_after_an_error_of_the_server(world: World) -> None:
     assert tuning.look(job).state == "waiting"
 
 
-def test_a_job_that_is_not_there_is_an_error_of_the_user(world: World) -> None:
-    with pytest.raises(InputError, match=r"not f|ould not find"):
-        world.begin().look("ft-none")
+def test_a_job_that_is_not_there_any_more_has_failed(world: World) -> None:
+    tuning = world.begin()
+    tuning.upload(world.submission)
+    status = tuning.look("ftjob-of-nobody")
+    assert (status.state, status.model) == ("failed", None)
+    assert status.said == f"{world.name} does not have the job any more"
 
 
 def test_a_job_on_a_deleted_file_names_the_file_and_the_mend(world: World) -> None:

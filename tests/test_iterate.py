@@ -16,20 +16,21 @@ pytest.importorskip("llama_cpp", reason="needs the extra local")
 pytest.importorskip("peft", reason="needs the extra lora")
 
 from elicit.cache.errors import InputError
+from elicit.cache.runs import RunStore
 from elicit.cache.store import ScoreStore
 from elicit.cli.main import app
 from elicit.cli.tasks import open_task
 from elicit.constraints import UNLABELLED, Constraint
 from elicit.finetune.iterate import Iterated, iterate, parts_of
+from elicit.settings import RunSettings
 from elicit.task import Task
 
 
-def turns(folder: Path, parts: int = 2, **options: Any) -> Iterated:
+def turns(folder: Path, parts: int = 2, model: str = "tiny", **options: Any) -> Iterated:
     with ScoreStore(folder / "e.db") as store:
         task = open_task("claims", 48)
-        return iterate(
-            task, "tiny", store, folder, parts=parts, tuning={"epochs": 2}, **options
-        )
+        chosen = {"tuning": {"epochs": 2}} | options
+        return iterate(task, model, store, folder, parts=parts, **chosen)
 
 
 @given(
@@ -105,6 +106,26 @@ def test_other_items_under_the_same_name_are_refused(tmp_path: Path) -> None:
     turns(tmp_path)
     with pytest.raises(InputError, match=r"'claims-part-1' is of other items: choose .*--name"):
         turns(tmp_path, 3)
+    with pytest.raises(InputError, match=r"is of other settings"):
+        turns(tmp_path, settings=RunSettings(method="icm"))
+    with pytest.raises(InputError, match=r"is of other model"):
+        turns(tmp_path, model="tiny?chunk=64")
+
+
+def test_a_tuning_that_can_t_be_is_refused_before_anything_is_labelled(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nonsense"):
+        turns(tmp_path, tuning={"nonsense": 3})
+    with ScoreStore(tmp_path / "e.db") as store:
+        assert RunStore(store).list() == []
+
+
+def test_an_adapter_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    first = turns(tmp_path)
+    adapter = Path(first.model.removeprefix("tiny+"))
+    adapter.unlink()
+    again = turns(tmp_path)
+    assert Path(again.model.removeprefix("tiny+")).exists()
+    assert again.labels.tolist() == first.labels.tolist()
 
 
 def test_the_command_tells_who_labelled_what(tmp_path: Path) -> None:

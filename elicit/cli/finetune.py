@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -29,15 +30,14 @@ from elicit.finetune.jobs import (
     looked_at,
     submission_of,
     submitted,
-    unlisted_for,
     watched,
 )
-from elicit.finetune.local import LOCAL, form_of, local_job, tuned
+from elicit.finetune.local import LOCAL, form_of, is_there, local_job, tuned
 from elicit.finetune.notices import notice
 from elicit.finetune.of_run import examples_of_run
 from elicit.labelling import open_store, task_path_of
 from elicit.providers.base import Form
-from elicit.providers.registry import lasting_name
+from elicit.providers.registry import FACTORIES, hosted_prefixes, lasting_name
 from elicit.run import settings_of
 
 
@@ -79,6 +79,9 @@ def finetune(
     again: Annotated[
         bool, typer.Option("--again", help="Begin a new job though there is an equal one.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take it from a process on a machine that is gone.")
+    ] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="End the job NAME.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the jobs.")] = False,
     cache: Cache = None,
@@ -94,21 +97,31 @@ def finetune(
         if name is None:
             raise InputError("name a finished run, or a job (--list shows them)")
         if cancel:
-            job = _cancelled(jobs, jobs.get(name))
+            job = _cancelled(jobs, jobs.get(name), force=force)
         else:
+            chosen = _Choice(backend, model, base, given_settings(epochs, seed, settings))
             job = jobs.find(name) or _begun(
                 store,
                 name,
-                _Choice(backend, model, base, given_settings(epochs, seed, settings)),
+                chosen,
                 out_folder or store.path.parent / "tuned",
                 job_name,
                 again=again,
             )
-            job = _gone_on(jobs, job, every if watch else None)
+            asked = (chosen != _Choice(LOCAL, None, None, {}), out_folder, job_name, again)
+            if job.name == name and any(asked):
+                raise InputError(
+                    f"{name!r} is a job, which goes on as it was begun: leave out all but "
+                    f"--watch, --every and --force, or name its run ({job.source})"
+                )
+            job = _gone_on(jobs, job, every if watch else None, force=force)
         events = jobs.events(job)
     _print_job(job, events, as_json=as_json)
     if job.state == "failed":
-        raise JobFailed(f"job {job.name!r} failed: {job.said}; --again begins a new one")
+        raise JobFailed(
+            f"job {job.name!r} failed: {job.said}. Begin a new one by its run: elicit finetune "
+            f"{job.source}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +140,11 @@ class _Choice:
         prefix, _, rest = (self.model or run.model).partition(":")
         if prefix == self.backend and rest:
             return rest.partition("?")[0]
-        if self.model is not None:
-            return self.model
+        if self.model is not None and prefix not in (*hosted_prefixes(), *FACTORIES):
+            return self.model.partition("?")[0]
         raise InputError(
-            f"run {run.name!r} was labelled by {run.model}, which {self.backend} does not "
-            "tune: name the model to start from (--model)"
+            f"{self.model or run.model} is no model of {self.backend}: name the one to start "
+            "from, as the provider calls it (--model)"
         )
 
 
@@ -164,10 +177,11 @@ def _begun(
     examples = examples_of_run(run, task, writing)
     jobs = JobStore(store)
     if choice.backend == LOCAL:
-        return job_for(jobs, wanted, examples, folder, job_name, again=again)
+        return job_for(jobs, wanted, examples, folder, job_name, again=again, sound=is_there)
     with closing(open_tuning(choice.backend)) as tuning, store.transaction():
         job = job_for(jobs, wanted, examples, folder, job_name, again=again)
-        tuning.check(submission_of(job))
+        if job.state == "created":
+            tuning.check(submission_of(job))
     told = notice(choice.backend, model)
     if told is not None:
         notes.print(f"note: {told}", markup=False, soft_wrap=True)
@@ -187,19 +201,33 @@ def _number(text: str) -> float | int | str:
     """A number where the text is one; what it must be, the backend knows."""
     for kind in (int, float):
         try:
-            return kind(text)
+            found = kind(text)
         except ValueError:
             continue
+        if not math.isfinite(found):
+            raise InputError(f"--set: {text} is no number that a setting can have")
+        return found
     return text
 
 
-def _gone_on(jobs: JobStore, job: Job, every: float | None) -> Job:
+def _gone_on(jobs: JobStore, job: Job, every: float | None, *, force: bool) -> Job:
     """A job taken as far as it goes: to its end for a local one, or a watched one."""
+    if job.backend == LOCAL and not is_there(job):
+        raise InputError(
+            f"job {job.name!r} is done, and its adapter is gone from {job.folder}: tune on the "
+            f"run's labels again (elicit finetune {job.source})"
+        )
     if not job.is_open:
         return job
-    with jobs.claim(job) as held:
+    with jobs.claim(job, force=force) as held:
+        if not held.is_open:
+            return held
         if held.backend == LOCAL:
-            return tuned(jobs, held, tell)
+            try:
+                return tuned(jobs, held, tell)
+            except KeyboardInterrupt:
+                notes.print(f"interrupted; go on with: elicit finetune {job.name}")
+                raise
         with closing(_opened(held)) as tuning:
             begun = submitted(jobs, held, tuning)
             if every is None:
@@ -212,10 +240,12 @@ def _gone_on(jobs: JobStore, job: Job, every: float | None) -> Job:
                 raise
 
 
-def _cancelled(jobs: JobStore, job: Job) -> Job:
+def _cancelled(jobs: JobStore, job: Job, *, force: bool) -> Job:
     if not job.is_open:
         raise InputError(f"job {job.name!r} is {job.state}: there is nothing to end")
-    with jobs.claim(job) as held:
+    with jobs.claim(job, force=force) as held:
+        if not held.is_open:
+            return held
         if held.backend == LOCAL:
             return jobs.update(held, "cancelled", said="by its user")
         with closing(_opened(held)) as tuning:
@@ -223,7 +253,7 @@ def _cancelled(jobs: JobStore, job: Job) -> Job:
 
 
 def _opened(job: Job) -> HostedTuning:
-    return open_tuning(job.backend, listed_after=max(0.0, unlisted_for(job)))
+    return open_tuning(job.backend)
 
 
 def tell(event: JobEvent) -> None:

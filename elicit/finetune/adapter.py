@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from elicit.finetune.huggingface_form import Q_AND_K_IN_PAIRS, architecture
 from elicit.providers.base import ModelError
+from elicit.providers.llama_cpp.content_hash import ADAPTER_OF, content_hash
 
 if TYPE_CHECKING:
     import gguf as g
@@ -71,6 +72,7 @@ def write_adapter(peft: Path, base: Path, adapter: Path) -> Path:
     writer = g.GGUFWriter(partial, kind)
     writer.add_type(g.GGUFType.ADAPTER)
     writer.add_string(g.Keys.Adapter.TYPE, "lora")
+    writer.add_string(ADAPTER_OF, content_hash(base))
     writer.add_float32(g.Keys.Adapter.LORA_ALPHA, float(config["lora_alpha"]))
     for name in sorted(made):
         writer.add_tensor(name, np.ascontiguousarray(made[name]))

@@ -16,7 +16,11 @@ from urllib.parse import quote
 
 from elicit.cache.errors import InputError
 from elicit.finetune.hosted import Event, HostedState, Status, Submission
-from elicit.finetune.made_once import Patience, made_once
+from elicit.finetune.made_once import (
+    Patience,
+    gone,
+    made_once,
+)
 from elicit.finetune.plain_http import (
     Json,
     PlainHttp,
@@ -143,12 +147,20 @@ class FireworksTuning:
             self._http.patience,
         )
 
-    def created(self, submission: Submission, file: str) -> str | None:  # noqa: ARG002  the job is named by the tag
+    def created(
+        self,
+        submission: Submission,
+        file: str,  # noqa: ARG002  the job is named by the tag
+        unlisted_for: float | None = None,  # noqa: ARG002  it is asked for by its name
+    ) -> str | None:
         return self._http.ask(lambda: self._job(_name(submission)))
 
     def look(self, job: str) -> Status:
         path = self._path(job)
-        return _status(self._http.ask(lambda: self._http.get(path)), job)
+        try:
+            return _status(self._http.ask(lambda: self._http.get(path)), job)
+        except Rejected as error:
+            return gone(error, self.name)
 
     def cancel(self, job: str) -> Status:
         now = self.look(job)

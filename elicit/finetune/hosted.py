@@ -84,12 +84,18 @@ class HostedTuning(Protocol):
         """Begin the job on the file of that id; the job's id."""
         ...
 
-    def created(self, submission: Submission, file: str) -> str | None:
-        """The id of the job of this tag that the provider has; None where it has none."""
+    def created(
+        self, submission: Submission, file: str, unlisted_for: float | None = None
+    ) -> str | None:
+        """The id of the job of this tag that the provider has; None where it has none.
+
+        `unlisted_for` is how long a job that was made may yet be missing from the provider's
+        list, seconds: as long as it may for one made a moment ago, where None.
+        """
         ...
 
     def look(self, job: str) -> Status:
-        """Where the job stands."""
+        """Where the job stands; failed where the provider does not have it any more."""
         ...
 
     def cancel(self, job: str) -> Status:

@@ -15,17 +15,18 @@ import numpy as np
 
 from elicit.cache.errors import InputError
 from elicit.cache.jobs import JobEvent, JobStore
-from elicit.cache.runs import RunStore
+from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
 from elicit.constraints import UNLABELLED, Rules
 from elicit.finetune.examples import examples_of
 from elicit.finetune.jobs import job_for
-from elicit.finetune.local import form_of, local_job, tuned
+from elicit.finetune.local import form_of, is_there, local_job, tuned
 from elicit.labelling import metered
 from elicit.outcome import Outcome, outcome_of
 from elicit.providers.base import Usage
+from elicit.providers.registry import lasting_name
 from elicit.providers.usage import Account, Limits
-from elicit.run import Progress, begin, drive
+from elicit.run import Progress, begin, drive, settings_of
 from elicit.scorer import IntArray
 from elicit.settings import RunSettings
 from elicit.task import Task
@@ -95,6 +96,8 @@ def iterate(
             f"--parts: must be from 2 to {int(rules.parts().max()) + 1}, the groups of items "
             f"that may be labelled apart, not {parts}"
         )
+    # Before anything is paid for.
+    local_job(model, "", base, tuning or {})
     account = Account(limits)
     rendered = task.render(chosen.writing_for(form_of(model)))
     ids = [item.id for item in task.items]
@@ -114,11 +117,12 @@ def iterate(
         labels[items] = outcome.answer.labels
         examples = examples_of(rendered, ids, labels)
         wanted = local_job(model, run, base, tuning or {})
-        job = job_for(jobs, wanted, examples, folder)
-        if job.is_open:
-            with jobs.claim(job) as held:
-                job = tuned(jobs, held, on_event)
-        made = str((job.result or {})["model"])
+        job = job_for(jobs, wanted, examples, folder, sound=is_there)
+        with jobs.claim(job) as held:
+            job = tuned(jobs, held, on_event) if held.is_open else held
+        if job.result is None:
+            raise InputError(f"job {job.name!r} was {job.state}; give the same again")
+        made = str(job.result["model"])
         turns.append(Turn(run, asked, items, job.name, made))
         asked = made
     return Iterated(labels, tuple(turns), account.spent)
@@ -138,6 +142,20 @@ def parts_of(rules: Rules, count: int, seed: int) -> list[IntArray]:
     return [np.flatnonzero(turn_of[tied] == turn) for turn in range(count)]
 
 
+def _check_same(run: Run, part: Task, model: str, settings: RunSettings) -> None:
+    differs = {
+        "items": run.task_digest != part.digest(),
+        "model": run.model != lasting_name(model),
+        "settings": settings_of(run) != settings,
+    }
+    what = [name for name, is_other in differs.items() if is_other]
+    if what:
+        raise InputError(
+            f"run {run.name!r} is of other {' and '.join(what)}: choose another name (--name), "
+            "or give the model, settings, --limit and --parts that it was begun with"
+        )
+
+
 def _labelled(
     store: ScoreStore,
     part: Task,
@@ -149,11 +167,8 @@ def _labelled(
 ) -> Outcome:
     runs = RunStore(store)
     run = runs.find(name)
-    if run is not None and run.task_digest != part.digest():
-        raise InputError(
-            f"run {name!r} is of other items: choose another name (--name), or the seed, the "
-            "--limit and the --parts that it was begun with"
-        )
+    if run is not None:
+        _check_same(run, part, model, settings)
     if run is not None and run.result is not None:
         return outcome_of(run)
     with metered(model, store, account=account) as meter:

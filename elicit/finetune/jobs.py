@@ -38,10 +38,14 @@ class Wanted:
     source: str
     """The run whose labels it is tuned on."""
     settings: Mapping[str, float | int | str] = field(default_factory=dict)
+    decides: Mapping[str, object] | None = None
+    """What the result depends on beside the examples; the model's name and the settings where
+    None."""
 
     def digest(self, examples: Sequence[Example]) -> str:
         """64 hexadecimal digits that name the model that comes of it."""
-        parts = [self.backend, self.model, dict(self.settings), digest_of(examples)]
+        how = {"model": self.model, **self.settings} if self.decides is None else self.decides
+        parts = [self.backend, dict(how), digest_of(examples)]
         return hashlib.sha256(canonical_json(parts).encode("utf-8")).hexdigest()
 
 
@@ -53,12 +57,13 @@ def job_for(
     name: str | None = None,
     *,
     again: bool = False,
+    sound: Callable[[Job], bool] = lambda _: True,
 ) -> Job:
     """The job that tunes this model: the one there is, or a new one; its examples are in its
     own folder within `folder`.
 
-    One that failed or was cancelled is not taken up. With `again` a new one is begun in any
-    case.
+    One that failed, was cancelled or is not `sound` is not taken up. With `again` a new one is
+    begun in any case.
 
     Raises:
         InputError: the name is taken, or its folder can't be written.
@@ -66,7 +71,7 @@ def job_for(
     digest = wanted.digest(examples)
     with jobs.store.transaction():
         known = None if again else jobs.of_digest(digest)
-        if known is not None:
+        if known is not None and sound(known):
             return known
         chosen = name or _free_name(jobs, f"{wanted.source[:80]}-{wanted.backend}")
         place = (folder / chosen).resolve()
@@ -94,7 +99,9 @@ def submission_of(job: Job) -> Submission:
 
 def unlisted_for(job: Job) -> float:
     """Seconds until what the job's last intent made is surely listed by its provider."""
-    return LISTED_AFTER if job.intended is None else LISTED_AFTER - (time.time() - job.intended)
+    since = 0.0 if job.intended is None else time.time() - job.intended
+    # A clock that was set back must not make anybody wait for hours.
+    return min(LISTED_AFTER, max(0.0, LISTED_AFTER - since))
 
 
 def submitted(jobs: JobStore, job: Job, tuning: HostedTuning) -> Job:
@@ -116,7 +123,9 @@ def submitted(jobs: JobStore, job: Job, tuning: HostedTuning) -> Job:
         file = job.file
         if file is None:
             raise AssertionError("a file that was uploaded has an id")
-        remote = tuning.created(submission, file) if job.intent == "create" else None
+        remote = None
+        if job.intent == "create":
+            remote = tuning.created(submission, file, unlisted_for(job))
         if remote is None:
             job = jobs.intend(job, "create")
             remote = tuning.create(submission, file)
@@ -140,12 +149,15 @@ def cancelled(
         ElicitError: the provider refuses or can't be asked.
     """
     if job.remote is None and job.intent == "create" and job.file is not None:
-        found = tuning.created(submission_of(job), job.file)
+        found = tuning.created(submission_of(job), job.file, unlisted_for(job))
         if found is not None:
             job = jobs.update(job, "running", remote=found)
     if job.remote is None:
         return jobs.update(job, "cancelled", said="before it was begun")
-    return _told(jobs, job, tuning.cancel(job.remote), on_event)
+    ended = _told(jobs, job, tuning.cancel(job.remote), on_event)
+    if ended.state == "failed":
+        return jobs.update(ended, "cancelled", said=ended.said)
+    return ended
 
 
 def watched(

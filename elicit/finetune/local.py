@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elicit.cache.errors import InputError
+from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.jobs import Job, JobEvent, JobStore
 from elicit.finetune.examples import load
 from elicit.finetune.jobs import EXAMPLES, Wanted
@@ -48,19 +48,39 @@ def local_job(
         InputError: the model is no local one, a setting is unknown or unusable, or a package
             is missing.
     """
-    local_model(model)
+    file = local_model(model).file
     for package in ("torch", "transformers", "peft", "gguf", "llama_cpp"):
         if find_spec(package) is None:
             raise InputError(
                 f"tuning on this machine needs some packages ({package}): "
                 "pip install 'elicit-lm[local,lora]'"
             )
-    chosen: dict[str, float | int | str] = asdict(LoraSettings.parse(settings))
+    from elicit.finetune.huggingface_form import check_same_model
+    from elicit.providers.llama_cpp.content_hash import content_hash
+    from elicit.providers.llama_cpp.model import check_gguf
+
+    chosen = LoraSettings.parse(settings)
+    kept: dict[str, float | int | str] = asdict(chosen)
+    check_gguf(file)
     if base is not None:
         if not base.is_dir():
             raise InputError(f"--base {base}: there is no such folder")
-        chosen[BASE] = str(base.resolve())
-    return Wanted(LOCAL, model, source, chosen)
+        check_same_model(file, base)
+        kept[BASE] = str(base.resolve())
+    decides = {
+        **chosen.decides(),
+        "model": content_hash(file),
+        "read": local_model(model).settings,
+        BASE: kept.get(BASE, ""),
+    }
+    return Wanted(LOCAL, model, source, kept, decides)
+
+
+def is_there(job: Job) -> bool:
+    """Whether a local job that is done still has its adapter."""
+    from elicit.finetune.lora import ADAPTER
+
+    return job.state != "done" or (Path(job.folder) / MADE / ADAPTER).exists()
 
 
 def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job:
@@ -69,7 +89,7 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
     Raises:
         ElicitError: the model can't be tuned; the job can be gone on with.
     """
-    from elicit.finetune.huggingface_form import check_same_model, huggingface_form
+    from elicit.finetune.huggingface_form import huggingface_form
     from elicit.finetune.lora import train
     from elicit.providers.llama_cpp.settings import LlamaSettings
 
@@ -77,11 +97,6 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
     model = local_model(job.model)
     settings = dict(job.settings)
     base = settings.pop(BASE, None)
-    if base is None:
-        form = huggingface_form(model.file, folder.parent / "forms")
-    else:
-        form = Path(str(base))
-        check_same_model(model.file, form)
 
     def told(now: Step) -> None:
         said = f"step {now.step} of {now.steps}, loss {now.loss:.4f} nats"
@@ -90,15 +105,20 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
             on_event(new)
 
     job = jobs.update(job, "running")
-    made = train(
-        load(folder / EXAMPLES),
-        model.file,
-        form,
-        folder / MADE,
-        LoraSettings.parse(settings),
-        told,
-        reading=LlamaSettings.parse(model.settings),
-    )
+    try:
+        forms = folder.parent / "forms"
+        made = train(
+            load(folder / EXAMPLES),
+            model.file,
+            huggingface_form(model.file, forms) if base is None else Path(str(base)),
+            folder / MADE,
+            LoraSettings.parse(settings),
+            told,
+            reading=LlamaSettings.parse(model.settings),
+        )
+    except ElicitError as error:
+        jobs.note(job, str(error))
+        raise
     took = made.took
     result = {
         "model": model.tuned(made.adapter),

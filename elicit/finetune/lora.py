@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,10 @@ def train(
     chat = bool(examples[0].prompt[0].role)
     rows = label_tokens(examples, base_gguf, reading or _as_written(chat))
     with Trainer(rows, hf_folder, out_folder / _CHECKPOINT, job, chosen) as trainer:
-        for step in trainer.steps():
-            if on_progress is not None:
-                on_progress(step)
+        with closing(trainer.steps()) as steps:
+            for step in steps:
+                if on_progress is not None:
+                    on_progress(step)
         trainer.save_adapter(out_folder / PEFT)
         adapter = write_adapter(out_folder / PEFT, base_gguf, out_folder / ADAPTER)
         some = rows[:: max(1, len(rows) // CHECKED)][:CHECKED]

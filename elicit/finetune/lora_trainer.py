@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +123,7 @@ class Trainer:
     def __exit__(self, *_error: object) -> None:
         self._torch.set_num_threads(self._threads_before)
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Generator[Step, None, None]:
         """Do what is left to do; tells of each step that is done."""
         saved = time.monotonic()
         for step in range(len(self._losses), self._of):
@@ -131,7 +131,12 @@ class Trainer:
             if time.monotonic() - saved >= self._settings.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
-            yield Step(step + 1, self._of, self._losses[-1])
+            try:
+                yield Step(step + 1, self._of, self._losses[-1])
+            except GeneratorExit:
+                # Whoever leaves between two steps loses none.
+                self._save()
+                raise
 
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter as PEFT has it."""

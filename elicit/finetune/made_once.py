@@ -12,11 +12,12 @@ from dataclasses import replace
 import httpx2
 
 from elicit.cache.errors import ElicitError
+from elicit.finetune.hosted import Status
 from elicit.providers.faults import Fault
 from elicit.providers.retry import CallFailed, Rejected
 from elicit.providers.submission import LISTED_AFTER, Patience
 
-__all__ = ["LISTED_AFTER", "Patience", "looked_for", "made_once", "refused_job"]
+__all__ = ["LISTED_AFTER", "Patience", "gone", "looked_for", "made_once", "refused_job"]
 
 _NEVER_HEARD = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
@@ -65,15 +66,31 @@ def made_once(
 
 
 def looked_for(
-    find: Callable[[], str | None], patience: Patience, listed_after: float
+    find: Callable[[], str | None],
+    patience: Patience,
+    listed_after: float,
+    unlisted_for: float | None = None,
 ) -> str | None:
     """What `find` finds. It looks twice, as what was made a moment ago may not be in a
-    provider's list yet; `listed_after` is the time between, seconds."""
+    provider's list yet; `listed_after` is the time between, seconds, or less where it is known
+    that what is looked for can be `unlisted_for` no longer than that."""
     found = find()
-    if found is None and listed_after > 0:
-        patience.sleep(listed_after)
+    waits = listed_after if unlisted_for is None else min(listed_after, unlisted_for)
+    if found is None and waits > 0:
+        patience.sleep(waits)
         found = find()
     return found
+
+
+def gone(error: Rejected, provider: str) -> Status:
+    """Where a job stands that its provider does not have any more.
+
+    Raises:
+        Rejected: the error is of another kind.
+    """
+    if error.status != 404:
+        raise error
+    return Status("failed", f"{provider} does not have the job any more")
 
 
 def refused_job(fault: Fault, provider: str, file: str) -> Fault:

@@ -22,6 +22,7 @@ from elicit.finetune.hosted import Event, HostedState, Status, Submission
 from elicit.finetune.made_once import (
     LISTED_AFTER,
     Patience,
+    gone,
     looked_for,
     made_once,
     refused_job,
@@ -147,15 +148,24 @@ class OpenAITuning:
             self._patience,
         )
 
-    def created(self, submission: Submission, file: str) -> str | None:  # noqa: ARG002  the job has the tag itself
+    def created(
+        self,
+        submission: Submission,
+        file: str,  # noqa: ARG002  the job has the tag itself
+        unlisted_for: float | None = None,
+    ) -> str | None:
         return looked_for(
             lambda: self._ask(lambda: self._job(submission)),
             self._patience,
             self._listed_after,
+            unlisted_for,
         )
 
     def look(self, job: str) -> Status:
-        found = self._ask(lambda: self._sdk.fine_tuning.jobs.retrieve(job))
+        try:
+            found = self._ask(lambda: self._sdk.fine_tuning.jobs.retrieve(job))
+        except Rejected as error:
+            return gone(error, self.name)
         return _status(found, self._ask(lambda: self._told_of(job)))
 
     def cancel(self, job: str) -> Status:

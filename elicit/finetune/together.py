@@ -19,7 +19,13 @@ import httpx2
 
 from elicit.cache.keys import canonical_json
 from elicit.finetune.hosted import Event, HostedState, Status, Submission
-from elicit.finetune.made_once import LISTED_AFTER, Patience, looked_for, made_once
+from elicit.finetune.made_once import (
+    LISTED_AFTER,
+    Patience,
+    gone,
+    looked_for,
+    made_once,
+)
 from elicit.finetune.plain_http import (
     Json,
     PlainHttp,
@@ -133,16 +139,24 @@ class TogetherTuning:
             self._http.patience,
         )
 
-    def created(self, submission: Submission, file: str) -> str | None:  # noqa: ARG002  one file may be that of several jobs
+    def created(
+        self,
+        submission: Submission,
+        file: str,  # noqa: ARG002  one file may be that of several jobs
+        unlisted_for: float | None = None,
+    ) -> str | None:
+        most = self._listed_after
+        waits = most if unlisted_for is None else min(most, max(0.0, unlisted_for))
         return looked_for(
-            lambda: self._http.ask(lambda: self._job(submission)),
-            self._http.patience,
-            self._listed_after,
+            lambda: self._http.ask(lambda: self._job(submission)), self._http.patience, waits
         )
 
     def look(self, job: str) -> Status:
         path = _path(job)
-        found = self._http.ask(lambda: self._http.get(path))
+        try:
+            found = self._http.ask(lambda: self._http.get(path))
+        except Rejected as error:
+            return gone(error, self.name)
         told_of = self._http.ask(lambda: self._http.get(f"{path}/events"))
         curve = self._http.ask(lambda: self._http.get_or_none(f"{path}/metrics")) or {}
         rows = sorted(

@@ -8,6 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
+ADAPTER_OF = "elicit.base.sha256"
+"""The field of a GGUF adapter that has the hash of the model that it was made for."""
+
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a file in hex. Known files are told by path, size and modification time."""

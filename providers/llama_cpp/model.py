@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from elicit.providers.base import ModelError, ProviderError
 from elicit.providers.llama_cpp.batch import BatchToken
+from elicit.providers.llama_cpp.content_hash import ADAPTER_OF, content_hash
 from elicit.providers.llama_cpp.control import ControlToken
 from elicit.providers.llama_cpp.settings import LlamaSettings, available_cores, has_amx
 
@@ -62,6 +63,12 @@ class LlamaModel:
             if not self._adapter:
                 self.close()
                 raise ModelError(f"{adapter}: not an adapter of {path}: {_complaint()}")
+            if self._adapter_of() not in ("", content_hash(path)):
+                self.close()
+                raise ModelError(
+                    f"{adapter}: was made for another model than {path}, or that file has "
+                    "changed since; tune this one (elicit finetune)"
+                )
 
     def close(self) -> None:
         """Free the context, then the model. A second call does nothing."""
@@ -72,6 +79,14 @@ class LlamaModel:
             c.llama_model_free(self._model)
             self._model = None
         _open_models.discard(self)
+
+    def _adapter_of(self) -> str:
+        """The hash of the model that the adapter was made for; empty where it does not say."""
+        buffer = ctypes.create_string_buffer(65)
+        length = c.llama_adapter_meta_val_str(
+            self._adapter, ADAPTER_OF.encode(), buffer, len(buffer)
+        )
+        return "" if length < 0 else buffer.value.decode("ascii", "replace")
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, without BOS; control tokens written in it stay text."""
