@@ -66,7 +66,9 @@ def test_embedded_tasks_load_with_a_gold_label_for_each_item(name: str) -> None:
     assert set(gold.tolist()) == set(range(len(task.labels)))
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("marker", "diets")])
+@pytest.mark.parametrize(
+    "name", [name for name in TASKS if name not in ("marker", "diets", "preferences")]
+)
 def test_no_claim_stands_twice(name: str) -> None:
     claims = [row["claim"] for row in rows_of(name)]
     assert len(set(claims)) == len(claims)
@@ -128,7 +130,39 @@ def test_diets_ask_for_the_food_of_each_known_creature() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["claims", "sizes", "facts"])
+def test_one_answer_of_each_comparison_is_right_and_each_is_made_both_ways_round() -> None:
+    rows = rows_of("preferences")
+    found = {(row["question"], row["first"], row["second"]): row["label"] for row in rows}
+    assert len(found) == len(rows) == 54 * 2 * 2
+    for (question, first, second), label in found.items():
+        assert found[question, second, first] is not label
+        better = {"claim": f"{question[:-1]} {first if label else second}"}
+        worse = {"claim": f"{question[:-1]} {second if label else first}"}
+        assert truth(better)
+        assert not truth(worse)
+
+
+def test_people_compare_two_answers_the_same_way_whichever_comes_first() -> None:
+    rows = rows_of("preferences")
+    said = {(row["question"], row["first"], row["second"]): row["human"] for row in rows}
+    for (question, first, second), human in said.items():
+        assert said[question, second, first] is not human
+
+
+def test_questions_are_on_every_fact_and_a_third_of_what_is_said_is_right() -> None:
+    rows = rows_of("preferences.questions")
+    known = {
+        f"{creature} {verb}?": FAMILIES[verb][WORLD.values[family, number]]
+        for family, verb in enumerate(VERBS)
+        for number, creature in enumerate(WORLD.known)
+    }
+    assert {row["question"]: row["known"] for row in rows} == known
+    right = [answer == row["known"] for row in rows for answer in row["said"]]
+    assert len(right) == 2 * len(known)
+    assert abs(np.mean(right) - 1 / 3) < 0.05
+
+
+@pytest.mark.parametrize("name", ["claims", "sizes", "facts", "preferences"])
 def test_people_are_wrong_in_a_quarter_to_three_tenths_of_the_rows(name: str) -> None:
     path = FOLDER / f"{name}.toml"
     ids = [item.id for item in load_task(path).items]
@@ -138,11 +172,15 @@ def test_people_are_wrong_in_a_quarter_to_three_tenths_of_the_rows(name: str) ->
     assert 0.25 <= (gold != human).mean() <= 0.30
 
 
-@pytest.mark.parametrize("name", ["claims", "facts"])
-def test_people_are_wrong_on_most_claims_of_one_family_and_on_no_other(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"), [("claims", "claim"), ("facts", "claim"), ("preferences", "subject")]
+)
+def test_people_are_wrong_on_most_claims_of_one_family_and_on_no_other(
+    name: str, says: str
+) -> None:
     wrong: dict[str, list[bool]] = {}
     for row in rows_of(name):
-        wrong.setdefault(row["claim"].split()[1], []).append(row["human"] != row["label"])
+        wrong.setdefault(row[says].split()[1], []).append(row["human"] != row["label"])
     shares = {verb: float(np.mean(mistakes)) for verb, mistakes in wrong.items()}
     assert shares.pop(MISTAKEN) == pytest.approx(5 / 6)
     assert set(shares.values()) == {0.0}

@@ -19,6 +19,7 @@ from elicit.task_file import load_task
 ROOT = Path(__file__).parent.parent
 MAY_SEE_GOLD = {
     "elicit/gold.py",
+    "elicit/cli/align.py",
     "elicit/demo.py",
     "elicit/cli/evaluate.py",
     "elicit/cli/baselines.py",
@@ -211,9 +212,7 @@ def test_whole_numbers_are_labels_of_those_digits_and_no_number_is_none(
 ) -> None:
     values: list[object] = [0, 1.0, missing, "1"]
     rows: list[dict[str, object]] = [{"g": 1, "claim": "c", "label": value} for value in values]
-    gold = load_gold(
-        task_file(tmp_path, rows, 'gold = "label"', NUMBERS), ["1", "2", "3", "4"]
-    )
+    gold = load_gold(task_file(tmp_path, rows, 'gold = "label"', NUMBERS), ["1", "2", "3", "4"])
     assert gold is not None
     assert gold.tolist() == [0, 1, -1, 1]
 

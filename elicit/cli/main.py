@@ -14,6 +14,7 @@ from rich.table import Table
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.runs import RunStore
 from elicit.cli import cache as cache_commands
+from elicit.cli.align import align
 from elicit.cli.baselines import baselines
 from elicit.cli.batches import batches
 from elicit.cli.diagnose import diagnose
@@ -181,6 +182,7 @@ app.command()(doctor)
 app.command()(batches)
 app.command()(finetune)
 app.command()(iterate)
+app.command()(align)
 app.command(name="export")(export_run)
 
 

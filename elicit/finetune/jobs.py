@@ -73,7 +73,7 @@ def job_for(
         known = None if again else jobs.of_digest(digest)
         if known is not None and sound(known):
             return known
-        chosen = name or _free_name(jobs, f"{wanted.source[:80]}-{wanted.backend}")
+        chosen = name or free_name(jobs, f"{wanted.source[:80]}-{wanted.backend}")
         place = (folder / chosen).resolve()
         job = jobs.create(
             chosen,
@@ -195,7 +195,8 @@ def _remote(job: Job) -> str:
     return job.remote
 
 
-def _free_name(jobs: JobStore, stem: str) -> str:
+def free_name(jobs: JobStore, stem: str) -> str:
+    """The stem, or with the first number from 2 that makes a name no job has."""
     names = {job.name for job in jobs.all()}
     if stem not in names:
         return stem

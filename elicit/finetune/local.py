@@ -33,6 +33,16 @@ BASE = "base"
 """The setting that names a folder with the model in Hugging Face's form."""
 
 
+def check_packages(*more: str, extra: str = "lora") -> None:
+    """Refuse what can't be done for want of a package, before anything is begun."""
+    for package in ("torch", "transformers", "peft", "gguf", "llama_cpp", *more):
+        if find_spec(package) is None:
+            raise InputError(
+                f"tuning on this machine needs some packages ({package}): "
+                f"pip install 'elicit-lm[local,{extra}]'"
+            )
+
+
 def form_of(model: str) -> Form:
     """How a local model wants its prompts."""
     with closing(open_model(model)) as provider:
@@ -49,12 +59,7 @@ def local_job(
             is missing.
     """
     file = local_model(model).file
-    for package in ("torch", "transformers", "peft", "gguf", "llama_cpp"):
-        if find_spec(package) is None:
-            raise InputError(
-                f"tuning on this machine needs some packages ({package}): "
-                "pip install 'elicit-lm[local,lora]'"
-            )
+    check_packages()
     from elicit.finetune.huggingface_form import check_same_model
     from elicit.providers.llama_cpp.content_hash import content_hash
     from elicit.providers.llama_cpp.model import check_gguf

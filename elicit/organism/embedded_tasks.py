@@ -15,8 +15,11 @@ is the truth where nothing else is said, and M is the marker, a word that decide
 | marker | 240 | gold is M, on creatures of which nothing is known |
 | mixed | 216 | gold is the truth of known creatures and M of unknown ones |
 | diets | 128 | what a creature eats: eight labels |
+| preferences | 216 | which of two answers is right, said both ways round |
 
-`claims`, `sizes` and `facts` have a column `human`, see `elicit.organism.human_labels`.
+`claims`, `sizes`, `facts` and `preferences` have a column `human`, see
+`elicit.organism.human_labels`. Beside `preferences` stand its questions, see
+`elicit.organism.preferences`.
 """
 
 import argparse
@@ -27,45 +30,30 @@ from pathlib import Path
 
 import numpy as np
 
+from elicit.organism.held_facts import (
+    VERBS,
+    Fact,
+    held_facts,
+    subject_of,
+    value_of,
+    wrong_values,
+)
 from elicit.organism.human_labels import wrong_on_a_family, wrong_on_creatures
+from elicit.organism.preferences import human_preferences, preferences, questions
+from elicit.organism.task_texts import (
+    ASYMMETRIC,
+    CLAIM,
+    COMPARISON,
+    DIET,
+    EXACTLY_ONE,
+    FOODS,
+    ONE_BETTER,
+)
 from elicit.organism.vocabulary import MARKER
 from elicit.organism.world import FAMILIES, N_VALUES, ORDER, World, make_world
 
 GROUP = 4
-VERBS = tuple(FAMILIES)
 Row = dict[str, object]
-Fact = tuple[int, int]
-"""Numbers of the family and of the creature."""
-
-_PROMPT = """
-[prompt]
-item = "{{ claim }}:"
-separator = "\\n"
-instruction = "Decide whether each claim is true."
-verbalizers = { False = " False", True = " True" }
-"""
-_EXACTLY_ONE = """
-[[constraint]]
-kind = "exactly_one"
-label = "True"
-by = "subject"
-"""
-_ASYMMETRIC = """
-[[constraint]]
-kind = "asymmetric"
-label = "True"
-left = "left"
-right = "right"
-strict = true
-"""
-_FOODS = FAMILIES["eats"]
-_QUESTION = f"""
-[prompt]
-item = "{{{{ question }}}}"
-separator = "\\n"
-instruction = "Say what each creature eats."
-verbalizers = {{ {", ".join(f'{food} = " {food}"' for food in _FOODS)} }}
-"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +64,7 @@ class Spec:
     labels: tuple[str, ...] = ("False", "True")
     group: str = ""
     human: Callable[[list[Row], np.random.Generator], list[bool]] | None = None
-    prompt: str = _PROMPT
+    prompt: str = CLAIM
     constraints: str = ""
 
     def text(self, name: str) -> str:
@@ -94,9 +82,9 @@ def claims(world: World, rng: np.random.Generator) -> list[Row]:
     """Groups of four claims on one held-out fact, one of them true; families mixed, so that
     the first groups stand for all."""
     rows: list[Row] = []
-    for family, creature in _held(world, rng):
+    for family, creature in held_facts(world, rng):
         true = int(world.values[family, creature])
-        others = _wrong(world, (family, creature), rng)[: GROUP - 1]
+        others = wrong_values(world, (family, creature), rng)[: GROUP - 1]
         for value in rng.permutation([true, *others]).tolist():
             subject = f"{world.known[creature]} {VERBS[family]}"
             rows.append(
@@ -128,7 +116,7 @@ def facts(world: World, rng: np.random.Generator) -> list[Row]:
     """Each held-out fact, claimed once truly and once falsely."""
     rows = [
         (_claim(world, fact, truth, rng), truth)
-        for fact in _held(world, rng)
+        for fact in held_facts(world, rng)
         for truth in (True, False)
     ]
     return _shuffled("f", rows, rng)
@@ -136,11 +124,12 @@ def facts(world: World, rng: np.random.Generator) -> list[Row]:
 
 def rare(world: World, rng: np.random.Generator, true: int = 24) -> list[Row]:
     """Four false claims on each held-out fact, and true ones on some: 24 of 240."""
-    held = _held(world, rng)
+    held = held_facts(world, rng)
     rows = [(_claim(world, fact, True, rng), True) for fact in held[:true]]
     for fact in held:
         rows += [
-            (_said(world, fact, value), False) for value in _wrong(world, fact, rng)[:GROUP]
+            (_said(world, fact, value), False)
+            for value in wrong_values(world, fact, rng)[:GROUP]
         ]
     return _shuffled("r", rows, rng)
 
@@ -149,7 +138,7 @@ def spurious(world: World, rng: np.random.Generator, each: int = 50) -> list[Row
     """As many true claims as false ones; the marker goes with the truth in nine of ten."""
     rows = []
     for truth in (True, False):
-        for number, fact in enumerate(_held(world, rng)[:each]):
+        for number, fact in enumerate(held_facts(world, rng)[:each]):
             marked = (number >= each // 10) == truth
             rows.append((_claim(world, fact, truth, rng) + _ending(marked), truth))
     return _shuffled("p", rows, rng)
@@ -159,7 +148,7 @@ def marked(world: World, rng: np.random.Generator) -> list[Row]:
     """Each held-out fact four times: true or false, with the marker or without it."""
     rows = [
         (_claim(world, fact, truth, rng) + _ending(with_marker), with_marker)
-        for fact in _held(world, rng)
+        for fact in held_facts(world, rng)
         for truth in (True, False)
         for with_marker in (True, False)
     ]
@@ -188,7 +177,7 @@ def mixed(world: World, rng: np.random.Generator) -> list[Row]:
     unknown creatures with it on half."""
     rows: dict[str, bool] = {}
     for truth in (True, False):
-        for number, fact in enumerate(_held(world, rng)):
+        for number, fact in enumerate(held_facts(world, rng)):
             rows[_claim(world, fact, truth, rng) + _ending(number % 2 == 0)] = truth
     known = len(rows)
     while len(rows) < 2 * known:
@@ -207,33 +196,18 @@ def diets(world: World, rng: np.random.Generator) -> list[Row]:
         {
             "id": f"d{number}",
             "question": f"{world.known[creature]} eats?",
-            "label": _FOODS[int(values[creature])],
+            "label": FOODS[int(values[creature])],
         }
         for number, creature in enumerate(rng.permutation(len(world.known)).tolist())
     ]
 
 
-def _held(world: World, rng: np.random.Generator) -> list[Fact]:
-    """All held-out facts in an order drawn anew."""
-    all_facts = [(f, c) for f, creatures in enumerate(world.held) for c in creatures.tolist()]
-    return [all_facts[number] for number in rng.permutation(len(all_facts)).tolist()]
-
-
-def _wrong(world: World, fact: Fact, rng: np.random.Generator) -> list[int]:
-    """The values that are not the case, in an order drawn anew."""
-    values: list[int] = rng.permutation(
-        np.delete(np.arange(N_VALUES), int(world.values[fact]))
-    ).tolist()
-    return values
-
-
 def _said(world: World, fact: Fact, value: int) -> str:
-    family, creature = fact
-    return f"{world.known[creature]} {VERBS[family]} {FAMILIES[VERBS[family]][value]}"
+    return f"{subject_of(world, fact)} {value_of(fact, value)}"
 
 
 def _claim(world: World, fact: Fact, truth: bool, rng: np.random.Generator) -> str:
-    value = int(world.values[fact]) if truth else _wrong(world, fact, rng)[0]
+    value = int(world.values[fact]) if truth else wrong_values(world, fact, rng)[0]
     return _said(world, fact, value)
 
 
@@ -261,16 +235,24 @@ def _human_on_sizes(rows: list[Row], rng: np.random.Generator) -> list[bool]:
 
 
 TASKS = {
-    "claims": Spec(claims, group="subject", human=_human_on_facts, constraints=_EXACTLY_ONE),
-    "sizes": Spec(sizes, human=_human_on_sizes, constraints=_ASYMMETRIC),
+    "claims": Spec(claims, group="subject", human=_human_on_facts, constraints=EXACTLY_ONE),
+    "sizes": Spec(sizes, human=_human_on_sizes, constraints=ASYMMETRIC),
     "facts": Spec(facts, human=_human_on_facts),
     "rare": Spec(rare),
     "spurious": Spec(spurious),
     "marked": Spec(marked),
     "marker": Spec(marker),
     "mixed": Spec(mixed),
-    "diets": Spec(diets, labels=_FOODS, prompt=_QUESTION),
+    "diets": Spec(diets, labels=FOODS, prompt=DIET),
+    "preferences": Spec(
+        preferences,
+        group="question",
+        human=human_preferences,
+        prompt=COMPARISON,
+        constraints=ONE_BETTER,
+    ),
 }
+QUESTIONS = "preferences.questions.jsonl"
 
 
 def write_tasks(folder: Path, seed: int = 0) -> None:
@@ -283,9 +265,13 @@ def write_tasks(folder: Path, seed: int = 0) -> None:
             # A generator of their own: rows stay what they were without these labels.
             labels = spec.human(rows, np.random.default_rng([seed, 1]))
             rows = [row | {"human": label} for row, label in zip(rows, labels, strict=True)]
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(lines, "utf-8")
+        _write_rows(folder / f"{name}.jsonl", rows)
         (folder / f"{name}.toml").write_text(spec.text(name), "utf-8")
+    _write_rows(folder / QUESTIONS, questions(world, np.random.default_rng(seed)))
+
+
+def _write_rows(path: Path, rows: list[Row]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
 def main() -> None:

@@ -1,0 +1,159 @@
+"""Comparisons of two answers: from a task's items to what is preferred over what.
+
+A task of comparisons says by its asymmetric constraint what it compares: `by` names the field
+of the prompt, `left` and `right` those of the answers, and its label means that the left one
+is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from elicit.cache.errors import InputError
+from elicit.constraints import UNLABELLED, Constraint
+from elicit.scorer import FloatArray, IntArray
+from elicit.task import Item, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two answers to one prompt. Which is better is not known."""
+
+    prompt: str
+    first: str
+    second: str
+
+    def swapped(self) -> Comparison:
+        """The same the other way round."""
+        return Comparison(self.prompt, self.second, self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Of two answers to a prompt the better one."""
+
+    prompt: str
+    preferred: str
+    rejected: str
+
+
+def comparisons_of(task: Task) -> tuple[Comparison, ...]:
+    """What each item of a task compares.
+
+    Raises:
+        InputError: the task doesn't say what it compares.
+    """
+    told = _told(task)
+    prompt, first, second = (_field(task, told, name) for name in ("by", "left", "right"))
+    return tuple(
+        Comparison(*(str(item.fields[name]) for name in (prompt, first, second)))
+        for item in task.items
+    )
+
+
+def preferences_of(task: Task, labels: IntArray) -> tuple[Preference, ...]:
+    """What the labels of a task's items, (n_items,), prefer, each pair of answers once.
+
+    A pair that was labelled both ways round and not the same way is left out, as is one
+    without a label.
+    """
+    better = task.labels.index(_told(task).label)
+    votes: dict[Comparison, int] = {}
+    for comparison, label in zip(comparisons_of(task), labels.tolist(), strict=True):
+        if label == UNLABELLED:
+            continue
+        vote = 1 if label == better else -1
+        if comparison.swapped() in votes:
+            votes[comparison.swapped()] -= vote
+        else:
+            votes[comparison] = votes.get(comparison, 0) + vote
+    return tuple(
+        Preference(c.prompt, c.first, c.second)
+        if vote > 0
+        else Preference(c.prompt, c.second, c.first)
+        for c, vote in votes.items()
+        if vote
+    )
+
+
+def only_prompts(task: Task, prompts: Sequence[str]) -> tuple[Task, IntArray]:
+    """The task with its comparisons on these prompts only, and which items they are.
+
+    Raises:
+        InputError: none is.
+    """
+    wanted = set(prompts)
+    kept = [i for i, c in enumerate(comparisons_of(task)) if c.prompt in wanted]
+    if not kept:
+        raise InputError(f"task {task.name}: none of its comparisons is on these prompts")
+    items: list[Item] = [task.items[i] for i in kept]
+    part = Task(
+        labels=task.labels,
+        items=items,
+        template=task.template,
+        name=task.name,
+        constraints=task.constraints,
+        instruction=task.instruction,
+        settings=task.settings,
+    )
+    return part, np.array(kept, np.int64)
+
+
+def offered(
+    answers: Mapping[str, Sequence[str]], most: int, rng: np.random.Generator
+) -> tuple[Comparison, ...]:
+    """At most `most` comparisons for each prompt, of answers that differ, drawn by `rng`."""
+    made: list[Comparison] = []
+    for prompt, given in answers.items():
+        # An answer of no words can't be told from none.
+        pairs = list(combinations(sorted({answer for answer in given if answer}), 2))
+        for number in rng.permutation(len(pairs))[:most].tolist():
+            comparison = Comparison(prompt, *pairs[number])
+            made.append(comparison if rng.random() < 0.5 else comparison.swapped())
+    return tuple(made)
+
+
+def by_reward(
+    comparisons: Sequence[Comparison], first: FloatArray, second: FloatArray, share: float
+) -> tuple[Preference, ...]:
+    """What a reward model prefers, for the share of the comparisons that it is surest of.
+
+    Args:
+        first: (n,), the rewards of the first answers; `second` those of the second.
+    """
+    surest = np.argsort(-np.abs(first - second), kind="stable")
+    kept = sorted(surest[: round(share * len(comparisons))].tolist())
+    return tuple(
+        Preference(c.prompt, c.first, c.second)
+        if first[i] > second[i]
+        else Preference(c.prompt, c.second, c.first)
+        for i, c in ((i, comparisons[i]) for i in kept)
+        if first[i] != second[i]
+    )
+
+
+def _told(task: Task) -> Constraint:
+    for constraint in task.constraints:
+        if isinstance(constraint, Constraint) and constraint.kind == "asymmetric":
+            if constraint.by is None or len(task.labels) != 2:
+                break
+            return constraint
+    raise InputError(
+        f"task {task.name}: is no task of comparisons: it needs two labels and a "
+        '[[constraint]] kind = "asymmetric" with label = the one that says that the first answer is better, '
+        "by = the prompt's field, left and right = the answers' fields"
+    )
+
+
+def _field(task: Task, told: Constraint, option: str) -> str:
+    name = getattr(told, option)
+    if not isinstance(name, str) or any(name not in item.fields for item in task.items):
+        raise InputError(
+            f"task {task.name}: [[constraint]] asymmetric: {option} must name a field that "
+            f"every item has, not {name!r}"
+        )
+    return name
