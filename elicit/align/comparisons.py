@@ -144,8 +144,8 @@ def _told(task: Task) -> Constraint:
             return constraint
     raise InputError(
         f"task {task.name}: is no task of comparisons: it needs two labels and a "
-        '[[constraint]] kind = "asymmetric" with label = the one that says that the first answer is better, '
-        "by = the prompt's field, left and right = the answers' fields"
+        '[[constraint]] kind = "asymmetric" with label = the one that says that the first '
+        "answer is better, by = the prompt's field, left and right = the answers' fields"
     )
 
 
