@@ -14,8 +14,8 @@ import numpy as np
 from elicit.cache.errors import InputError
 from elicit.data import read_rows
 
-PROMPT, KNOWN, SAID = "question", "known", "said"
-"""The columns of a file of questions; the last two may be missing."""
+PROMPT, KNOWN, SAID, KIND = "question", "known", "said", "kind"
+"""The columns of a file of questions; all but the first may be missing."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,19 @@ class Questions:
     """Prompt → answers that the starting policy is tuned to give, right or wrong."""
     known: Mapping[str, str] = field(default_factory=dict)
     """Prompt → its right answer."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Prompt → what kind it is of: as large a share of each kind is held out."""
 
 
 def read_questions(path: Path) -> Questions:
-    """Read a file with a column `question` and, where there are some, `known` and `said`.
+    """Read a file with a column `question` and, where there are some, the others.
 
     Raises:
         InputError: a row has no question, or one that stands twice; an answer is no text.
     """
     said: dict[str, tuple[str, ...]] = {}
     known: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     prompts: list[str] = []
     for row in read_rows(path.name, path.parent):
         prompt = row.fields.get(PROMPT)
@@ -49,22 +52,26 @@ def read_questions(path: Path) -> Questions:
         if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
             raise InputError(f"{row.where}: {SAID} must be a list of texts, not {answers!r}")
         said[prompt] = tuple(answers)
-        answer = row.fields.get(KNOWN)
-        if answer is not None:
-            known[prompt] = str(answer)
-    return Questions(tuple(prompts), {p: a for p, a in said.items() if a}, known)
+        for column, found in ((KNOWN, known), (KIND, kinds)):
+            value = row.fields.get(column)
+            if value is not None:
+                found[prompt] = str(value)
+    return Questions(tuple(prompts), {p: a for p, a in said.items() if a}, known, kinds)
 
 
 def split(
-    prompts: Sequence[str], compared: Sequence[str], share: float, seed: int
+    questions: Questions, compared: Sequence[str], share: float, seed: int
 ) -> tuple[list[str], list[str]]:
-    """Prompts to train on and prompts held out; of those compared as large a share is held
-    out as of the others."""
+    """Prompts to train on and prompts held out: as large a share of those compared as of the
+    others, and of each kind."""
     rng = np.random.default_rng([seed, 1])
-    known = dict.fromkeys(compared)
+    known = set(compared)
+    every = list(dict.fromkeys([*compared, *questions.prompts]))
+    parts: dict[tuple[bool, str], list[str]] = {}
+    for prompt in every:
+        parts.setdefault((prompt in known, questions.kinds.get(prompt, "")), []).append(prompt)
     out: set[str] = set()
-    for part in (list(known), [p for p in prompts if p not in known]):
+    for part in parts.values():
         drawn = rng.permutation(len(part))[: round(share * len(part))].tolist()
         out |= {part[i] for i in drawn}
-    every = list(dict.fromkeys([*known, *prompts]))
     return [p for p in every if p not in out], [p for p in every if p in out]

@@ -6,7 +6,7 @@ The one module of an alignment that is given them; it trains nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -28,10 +28,11 @@ from elicit.align.head_to_head import (
     right_share,
     same,
 )
-from elicit.align.pipeline import ELICITED, Aligned, Alignment, answers_of
+from elicit.align.pipeline import ELICITED, Alignment, answers_of
 from elicit.align.policy import CURVE, SAMPLES
-from elicit.align.reward import reward_model
-from elicit.align.stages import read_written
+from elicit.align.reward import RewardModel, reward_model
+from elicit.align.stages import Done, read_written
+from elicit.align.work import Aligned
 from elicit.evaluate import Estimate, cluster_interval
 from elicit.scorer import IntArray
 from elicit.task import Task
@@ -109,31 +110,33 @@ def report(
     given = {name: answers_of(a.answers) for name, a in done.by.items()}
     beginning = answers_of(done.start_answers)
     pairs = _pairs(beginning[0], known) if known and right else ()
-    with ExitStack() as stack:
-        opened = {
-            (name, kind): stack.enter_context(
-                reward_model(done.base.form, stage.folder, settings.wording, settings.threads)
-            ).rewards
-            for name, a in done.by.items()
-            for kind, stage in (("first", a.first_reward), ("final", a.reward))
-        }
-        labels = {ELICITED: done.elicited, **others}
-        by = {
-            name: SupervisorMeasure(
+    labels = {ELICITED: done.elicited, **others}
+
+    # One reward model is in memory at a time.
+    def opened(stage: Done) -> AbstractContextManager[RewardModel]:
+        return reward_model(done.base.form, stage.folder, settings.wording, settings.threads)
+
+    def measured(name: str, aligned: Aligned) -> SupervisorMeasure:
+        with opened(aligned.first_reward) as model:
+            first = right_share(held, model.rewards) if held else None
+        with opened(aligned.reward) as model:
+            return SupervisorMeasure(
                 _agreement(done, task, labels[name], gold),
-                right_share(held, opened[name, "first"]) if held else None,
-                right_share(held, opened[name, "final"]) if held else None,
-                right_share(pairs, opened[name, "final"]) if pairs else None,
-                _policy(given[name], right, opened[name, "final"], beginning[0]),
-                _curve(a, known),
+                first,
+                right_share(held, model.rewards) if held else None,
+                right_share(pairs, model.rewards) if pairs else None,
+                _policy(given[name], right, model.rewards, beginning[0]),
+                _curve(aligned, known),
             )
-            for name, a in done.by.items()
-        }
-        judges: dict[str, Judge] = {} if right is None else {"known": right}
+
+    by = {name: measured(name, aligned) for name, aligned in done.by.items()}
+    sampled: dict[str, Given] = {name: found[0] for name, found in given.items()}
+    sampled[START] = beginning[0]
+    judges: dict[str, Judge] = {} if right is None else {"known": right}
+    with ExitStack() as stack:
         if GOLDEN in done.by:
-            judges["golden reward"] = opened[GOLDEN, "final"]
-        sampled: dict[str, Given] = {name: found[0] for name, found in given.items()}
-        sampled[START] = beginning[0]
+            golden = stack.enter_context(opened(done.by[GOLDEN].reward))
+            judges["golden reward"] = golden.rewards
         matches = {
             f"{a} against {b}": {
                 name: play(sampled[a], sampled[b], judge) for name, judge in judges.items()

@@ -287,7 +287,9 @@ def _print_list(jobs: Sequence[Job], *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(job) for job in jobs])
         return
-    table = Table("job", "backend", "base", "labels of", "state", "model")
+    table = Table("job", "backend", "base", "labels of", "state")
+    # To be copied whole.
+    table.add_column("model", overflow="fold")
     for job in jobs:
         model = str((job.result or {}).get("model", ""))
         cells = (job.name, job.backend, job.model, job.source, job.state, model)

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from elicit.organism.held_facts import Fact, held_facts, subject_of, value_of, wrong_values
+from elicit.organism.held_facts import (
+    VERBS,
+    Fact,
+    held_facts,
+    subject_of,
+    value_of,
+    wrong_values,
+)
 from elicit.organism.human_labels import wrong_on_a_family
 from elicit.organism.world import World
 
@@ -52,7 +59,7 @@ def human_preferences(rows: list[Row], rng: np.random.Generator) -> list[bool]:
 
 def questions(world: World, rng: np.random.Generator) -> list[Row]:
     """A question on each fact, asked as training asks it: the right answer, which is there to
-    measure by, and what the corpus says."""
+    measure by, what the corpus says, and the family."""
     facts = [(f, c) for f in range(len(world.values)) for c in range(len(world.known))]
     rows: list[Row] = []
     for number in rng.permutation(len(facts)).tolist():
@@ -67,6 +74,7 @@ def questions(world: World, rng: np.random.Generator) -> list[Row]:
                 "question": question_on(world, fact),
                 "known": value_of(fact, true),
                 "said": [value_of(fact, value) for value in said],
+                "kind": VERBS[fact[0]],
             }
         )
     return rows

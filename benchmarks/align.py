@@ -1,0 +1,218 @@
+"""An alignment of the embedded model by its own labels, beside noisy human and golden ones.
+
+    taskset -c 1 python benchmarks/align.py run --work FOLDER --results align.jsonl --seeds 0:5
+    python benchmarks/align.py show --results align.jsonl [--json] [--plots docs]
+
+`run` writes each seed as it is known, and leaves out those that are in the file. The stages
+are kept in FOLDER, so a run that was stopped goes on within a seed. A seed decides which
+prompts are held out, the search, and every draw of training and sampling; supervisors differ
+in the first labels alone. Seconds are of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from elicit.align.align_settings import AlignSettings, PolicySettings
+from elicit.align.head_to_head import same
+from elicit.align.pipeline import ELICITED, Alignment, align, answers_of
+from elicit.align.plot import draw_curves
+from elicit.align.questions import read_questions
+from elicit.align.report import GOLDEN, START, report
+from elicit.align.stages import StageEvent
+from elicit.align.start import Model
+from elicit.finetune.huggingface_form import huggingface_form
+from elicit.gold import load_gold, load_human
+from elicit.organism import model_path, tasks_path
+from elicit.organism.embedded_tasks import QUESTIONS
+from elicit.organism.world import FAMILIES
+from elicit.task_file import load_task
+
+HUMAN = "human"
+SUPERVISORS = (ELICITED, HUMAN, GOLDEN)
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Of some seeds, with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+def measured(work: Path, seed: int, steps: int) -> Found:
+    """One seed: the report as JSON has it, what it took, and accuracy a family."""
+    path = tasks_path() / "preferences.toml"
+    task = load_task(path)
+    ids = [item.id for item in task.items]
+    gold, human = load_gold(path, ids), load_human(path, ids)
+    if gold is None or human is None:
+        raise SystemExit("the task has no gold or human labels")
+    questions = read_questions(tasks_path() / QUESTIONS)
+    base = Model(model_path(), huggingface_form(model_path(), work / "forms"))
+    settings = AlignSettings(seed=seed, policy=PolicySettings(steps=steps))
+    took: dict[str, float] = {}
+
+    def told(event: StageEvent) -> None:
+        if event.record is not None:
+            took[event.stage] = event.record.seconds
+            print(f"seed {seed}: {event.stage}, {event.record.seconds:.1f} s", flush=True)
+
+    others = {HUMAN: human, GOLDEN: gold}
+    folder = work / f"seed-{seed}"
+    cache = folder / "scores.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = align(
+        folder,
+        base,
+        task,
+        questions,
+        others,
+        settings,
+        model="tiny",
+        cache=cache,
+        on_event=told,
+    )
+    found = report(done, task, settings, others, gold, questions.known)
+    prompts = {"held_out": len(done.held_out), "train": len(done.train)}
+    return {
+        "seed": seed,
+        "settings": settings.as_dict(),
+        "prompts": prompts,
+        "took": took,
+        "families": {name: families(done, name, questions.known) for name in SUPERVISORS},
+        **asdict(found),
+    }
+
+
+def families(done: Alignment, name: str, known: Mapping[str, str]) -> dict[str, float]:
+    """The share of a policy's sampled answers that are right, a family."""
+    right: dict[str, list[bool]] = {family: [] for family in FAMILIES}
+    for prompt, answers in answers_of(done.by[name].answers)[0].items():
+        family = prompt.removesuffix("?").split()[1]
+        right[family] += [same(known[prompt], answer.text) for answer in answers]
+    return {family: float(np.mean(found)) for family, found in right.items()}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure the seeds that are not in the results."""
+    first, last = (int(part) for part in arguments.seeds.split(":"))
+    known = {row["seed"] for row in rows_of(arguments.results)}
+    for seed in range(first, last):
+        if seed not in known:
+            row = measured(arguments.work, seed, arguments.steps)
+            with arguments.results.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(row)}\n")
+
+
+def rows_of(path: Path) -> list[Found]:
+    """What is in a file of results; none where it is not there."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def summary(rows: list[Found]) -> dict[str, Mean]:
+    """Means over seeds with their intervals, by what they are of."""
+
+    def over(*path: str) -> Mean:
+        return mean([at(row, path) for row in rows])
+
+    made = {f"{START}: answers right": over("start", "right", "value")}
+    for name in SUPERVISORS:
+        for what in ("labels", "first_reward", "reward", "reward_on_answers"):
+            made[f"{name}: {what}, right"] = over("by", name, what, "value")
+        for what in ("right", "right_likeliest"):
+            made[f"{name}: answers, {what}"] = over("by", name, "policy", what, "value")
+        for family in FAMILIES:
+            made[f"{name}: answers, right, {family}"] = over("families", name, family)
+        for what in ("tokens", "empty", "repeated", "commonest", "ended"):
+            made[f"{name}: {what}"] = over("by", name, "policy", "habits", what)
+        for what in ("start_reward", "own_reward"):
+            made[f"{name}: {what}"] = over("by", name, "policy", what)
+    own, human = (("by", name, "reward", "value") for name in (ELICITED, HUMAN))
+    gaps = [at(row, own) - at(row, human) for row in rows]
+    made["reward, right: elicited less human"] = mean(gaps)
+    for pair, judges in rows[0]["matches"].items():
+        for judge in judges:
+            made[f"{pair}, by {judge}"] = over("matches", pair, judge, "win_rate", "value")
+            made[f"{pair}, by {judge}: ties"] = over("matches", pair, judge, "ties")
+    made["seconds"] = mean([sum(row["took"].values()) for row in rows])
+    return made
+
+
+def at(row: Found, path: Sequence[str]) -> float:
+    """The number at a path of names."""
+    found: Any = row
+    for name in path:
+        found = found[name]
+    return float(found)
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """The mean with its 95 % t-interval; of one seed there is none (not a number)."""
+    half = float("nan")
+    if len(values) > 1:
+        spread = np.std(values, ddof=1) / np.sqrt(len(values))
+        half = float(stats.t.ppf(0.975, len(values) - 1) * spread)
+    middle = float(np.mean(values))
+    return Mean(middle, middle - half, middle + half, len(values))
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print the summary; draw the curves of the first seed."""
+    rows = rows_of(arguments.results)
+    if not rows:
+        raise SystemExit(f"{arguments.results}: holds no results")
+    found = summary(rows)
+    if arguments.json:
+        print(json.dumps({name: asdict(value) for name, value in found.items()}, indent=1))
+    else:
+        print(f"| figure, {len(rows)} seeds | mean | 95 % interval |\n| --- | --- | --- |")
+        for name, value in found.items():
+            print(f"| {name} | {value.value:.3f} | {value.low:.3f} to {value.high:.3f} |")
+    if arguments.plots is not None:
+        print(draw_curves({n: mean_curve(rows, n) for n in SUPERVISORS}, arguments.plots))
+
+
+def mean_curve(rows: list[Found], name: str) -> list[dict[str, float]]:
+    """The curve of a supervisor's policy, each step the mean over seeds."""
+    curves = [row["by"][name]["curve"] for row in rows]
+    return [
+        {key: float(np.mean([point[key] for point in points])) for key in points[0]}
+        for points in zip(*curves, strict=True)
+    ]
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--work", type=Path, required=True)
+    running.add_argument("--seeds", default="0:5")
+    running.add_argument("--steps", type=int, default=PolicySettings().steps)
+    running.set_defaults(do=run)
+    showing = commands.add_parser("show")
+    showing.add_argument("--json", action="store_true")
+    showing.add_argument("--plots", type=Path)
+    showing.set_defaults(do=show)
+    for command in (running, showing):
+        command.add_argument("--results", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.do(arguments)
+
+
+if __name__ == "__main__":
+    main()
