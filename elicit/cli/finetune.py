@@ -32,7 +32,7 @@ from elicit.finetune.jobs import (
     submitted,
     watched,
 )
-from elicit.finetune.local import LOCAL, form_of, is_there, local_job, tuned
+from elicit.finetune.local import LOCAL, form_of, is_there, local_job, tuned, write_merged
 from elicit.finetune.notices import notice
 from elicit.finetune.of_run import examples_of_run
 from elicit.labelling import open_store, task_path_of
@@ -79,6 +79,10 @@ def finetune(
     again: Annotated[
         bool, typer.Option("--again", help="Begin a new job though there is an equal one.")
     ] = False,
+    merged: Annotated[
+        Path | None,
+        typer.Option(help="Write the tuned model here as a whole: GGUF, Hugging Face, card."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take it from a process on a machine that is gone.")
     ] = False,
@@ -112,10 +116,12 @@ def finetune(
             if job.name == name and any(asked):
                 raise InputError(
                     f"{name!r} is a job, which goes on as it was begun: leave out all but "
-                    f"--watch, --every and --force, or name its run ({job.source})"
+                    f"--watch, --every, --merged and --force, or name its run ({job.source})"
                 )
             job = _gone_on(jobs, job, every if watch else None, force=force)
         events = jobs.events(job)
+    if merged is not None:
+        notes.print(f"merged: {write_merged(job, merged)}", markup=False, soft_wrap=True)
     _print_job(job, events, as_json=as_json)
     if job.state == "failed":
         raise JobFailed(

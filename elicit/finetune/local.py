@@ -88,6 +88,31 @@ def is_there(job: Job) -> bool:
     return job.state != "done" or (Path(job.folder) / MADE / ADAPTER).exists()
 
 
+def write_merged(job: Job, out: Path) -> Path:
+    """Write the model of a local job that is done with its adapter merged in, as GGUF and as a
+    Hugging Face folder, with its card.
+
+    Raises:
+        InputError: the job is no local one or not done, its adapter is gone, or the folder
+            can't be written.
+    """
+    if job.backend != LOCAL or job.state != "done" or not is_there(job):
+        raise InputError(
+            f"job {job.name!r} ({job.backend}, {job.state}) has no adapter to merge: name a "
+            f"{LOCAL} job that is done"
+        )
+    from elicit.finetune.huggingface_form import huggingface_form
+    from elicit.finetune.merged import merged
+
+    folder, file = Path(job.folder), local_model(job.model).file
+    base = job.settings.get(BASE)
+    form = Path(str(base)) if base else huggingface_form(file, folder.parent / "forms")
+    try:
+        return merged(folder / MADE, file, form, out)
+    except OSError as error:
+        raise InputError(f"--merged {out}: can't be written: {error.strerror}") from error
+
+
 def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job:
     """Tune the model of a job, from where it was left, and record the adapter.
 
