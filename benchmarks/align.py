@@ -22,11 +22,12 @@ import numpy as np
 from scipy import stats
 
 from elicit.align.align_settings import AlignSettings, PolicySettings
+from elicit.align.comparisons import ELICITED, GOLDEN, HUMAN
 from elicit.align.head_to_head import same
-from elicit.align.pipeline import ELICITED, Alignment, align, answers_of
+from elicit.align.pipeline import Alignment, align, answers_of
 from elicit.align.plot import draw_curves
 from elicit.align.questions import read_questions
-from elicit.align.report import GOLDEN, START, report
+from elicit.align.report import START, report
 from elicit.align.stages import StageEvent
 from elicit.align.start import Model
 from elicit.finetune.huggingface_form import huggingface_form
@@ -36,7 +37,6 @@ from elicit.organism.embedded_tasks import QUESTIONS
 from elicit.organism.world import FAMILIES
 from elicit.task_file import load_task
 
-HUMAN = "human"
 SUPERVISORS = (ELICITED, HUMAN, GOLDEN)
 Found = dict[str, Any]
 

@@ -22,10 +22,10 @@ from align_process import SETTINGS, aligned, base, questions, result, task
 
 from elicit.align.align_settings import RewardSettings, Wording
 from elicit.align.answers import sample_answers
-from elicit.align.comparisons import Preference, preferences_of
+from elicit.align.comparisons import ELICITED, Preference, preferences_of
 from elicit.align.head_to_head import right_share
 from elicit.align.loading import causal_model, tokeniser, training
-from elicit.align.pipeline import ELICITED, Alignment, answers_of
+from elicit.align.pipeline import Alignment, answers_of
 from elicit.align.policy import ADAPTER, PEFT, SAMPLES
 from elicit.align.report import report
 from elicit.align.reward import reward_model, train_reward

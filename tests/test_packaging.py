@@ -27,3 +27,36 @@ def test_importing_it_loads_no_model_and_opens_no_store() -> None:
         "assert 'torch' not in sys.modules; assert 'cache' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/", timeout=60)
+
+
+EXTRAS = (
+    *("accelerate", "anthropic", "datasets", "gguf", "httpx2", "llama_cpp", "matplotlib"),
+    *("openai", "peft", "safetensors", "tenacity", "torch", "transformers", "trl"),
+)
+WITHOUT = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+sys.argv = ["elicit", "tasks"]
+from elicit.cli.main import main
+main()
+"""
+
+
+def test_the_command_line_starts_without_any_extra() -> None:
+    """Who labels through a hosted model has no llama.cpp, and the other way round."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "preferences" in done.stdout

@@ -18,6 +18,9 @@ from elicit.constraints import UNLABELLED, Constraint
 from elicit.scorer import FloatArray, IntArray
 from elicit.task import Item, Task
 
+ELICITED, HUMAN, GOLDEN = "elicited", "human", "golden"
+"""Who labelled: the search, people, or whoever knows. The first is never given from outside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -18,6 +18,7 @@ import numpy as np
 from elicit.align.align_settings import AlignSettings
 from elicit.align.answers import Answer
 from elicit.align.comparisons import (
+    ELICITED,
     comparisons_of,
     only_prompts,
     preferences_of,
@@ -30,9 +31,6 @@ from elicit.cache.errors import InputError
 from elicit.labelling import CachePath
 from elicit.scorer import IntArray
 from elicit.task import Task
-
-ELICITED = "elicited"
-"""The name of the search's own labels among the supervisors."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ import numpy as np
 
 from elicit.align.align_settings import AlignSettings
 from elicit.align.answers import Answer
-from elicit.align.comparisons import Preference, comparisons_of, only_prompts, preferences_of
+from elicit.align.comparisons import (
+    ELICITED,
+    GOLDEN,
+    Preference,
+    comparisons_of,
+    only_prompts,
+    preferences_of,
+)
 from elicit.align.head_to_head import (
     Given,
     Habits,
@@ -28,7 +35,7 @@ from elicit.align.head_to_head import (
     right_share,
     same,
 )
-from elicit.align.pipeline import ELICITED, Alignment, answers_of
+from elicit.align.pipeline import Alignment, answers_of
 from elicit.align.policy import CURVE, SAMPLES
 from elicit.align.reward import RewardModel, reward_model
 from elicit.align.stages import Done, read_written
@@ -37,7 +44,7 @@ from elicit.evaluate import Estimate, cluster_interval
 from elicit.scorer import IntArray
 from elicit.task import Task
 
-START, GOLDEN = "start", "golden"
+START = "start"
 
 
 @dataclass(frozen=True, slots=True)

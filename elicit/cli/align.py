@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from elicit.align.align_settings import AlignSettings
-from elicit.align.comparisons import comparisons_of
-from elicit.align.pipeline import ELICITED, Alignment
-from elicit.align.pipeline import align as run_stages
+from elicit.align.comparisons import GOLDEN, HUMAN, comparisons_of
 from elicit.align.plot import draw_curves
-from elicit.align.policy import ADAPTER
-from elicit.align.questions import Questions, read_questions
-from elicit.align.report import GOLDEN, Report, report
+from elicit.align.questions import read_questions
 from elicit.align.stages import StageEvent
-from elicit.align.start import Model as BothForms
 from elicit.cache.errors import InputError
-from elicit.cache.jobs import Job, JobStore
-from elicit.cache.keys import canonical_json
+from elicit.cache.jobs import JobStore
 from elicit.cli.finetune import given_settings
 from elicit.cli.options import AsJson, Cache, Model, TaskName
 from elicit.cli.output import notes, out, print_json
 from elicit.cli.tasks import embedded_tasks, open_task, task_file
 from elicit.evaluate import Estimate
-from elicit.finetune.jobs import free_name
 from elicit.finetune.local import check_packages
 from elicit.gold import load_gold, load_human
 from elicit.labelling import open_store
-from elicit.providers.registry import lasting_name, local_model
+from elicit.providers.registry import local_model
 from elicit.scorer import IntArray
 from elicit.task import Task
 
-HUMAN = "human"
+if TYPE_CHECKING:
+    from elicit.align.report import Report
 
 
 def align(
@@ -82,20 +75,22 @@ def align(
     local_model(model)
     comparisons_of(loaded)
     check_packages("trl", "accelerate", "datasets", extra="align")
+    # Only here: every other command has to do without what they need.
+    from elicit.align.job import aligned, record_of
+
     with open_store(cache) as store:
         jobs = JobStore(store)
-        job = _job(jobs, loaded, asked, trained, chosen, model, name, out_folder)
+        folder = out_folder or store.path.parent / "aligned"
+        job = record_of(jobs, loaded, asked, trained, chosen, model, name, folder)
         with jobs.claim(job, force=force):
-            jobs.update(job, "running")
+            gold = others.get(GOLDEN)
             try:
-                done, found = _aligned(
-                    job, loaded, asked, trained, others, chosen, model, cache
+                made, found = aligned(
+                    jobs, job, loaded, asked, trained, gold, chosen, model, cache, _tell
                 )
             except KeyboardInterrupt:
                 notes.print("interrupted; give the same again to go on")
                 raise
-            made = {who: policy_name(done, who) for who in done.by}
-            jobs.update(job, "done", result={"model": made[ELICITED], "policies": made})
     if plots is not None:
         drawn = draw_curves({who: m.curve for who, m in found.by.items()}, plots)
         notes.print(f"curves: {drawn}", markup=False, soft_wrap=True)
@@ -146,70 +141,6 @@ def _outside(name: str, task: Task) -> dict[str, IntArray]:
     path = task_file(name)
     found = {HUMAN: load_human(path, ids), GOLDEN: load_gold(path, ids)}
     return {who: labels for who, labels in found.items() if labels is not None}
-
-
-def _job(
-    jobs: JobStore,
-    task: Task,
-    asked: Questions,
-    others: Mapping[str, IntArray],
-    settings: AlignSettings,
-    model: str,
-    name: str | None,
-    folder: Path | None,
-) -> Job:
-    """The record of this alignment: the one there is, or a new one."""
-    parts = {
-        "task": task.digest(),
-        "questions": [asked.prompts, asked.said, asked.known],
-        "others": {who: labels.tolist() for who, labels in others.items()},
-        "settings": settings.as_dict(),
-        "model": lasting_name(model),
-    }
-    text = canonical_json(parts).encode("utf-8", "surrogatepass")
-    digest = hashlib.sha256(text).hexdigest()
-    with jobs.store.transaction():
-        known = jobs.of_digest(digest)
-        if known is not None:
-            return known
-        chosen = name or free_name(jobs, f"{task.name[:80]}-align")
-        place = (folder or jobs.store.path.parent / "aligned") / chosen
-        return jobs.create(
-            chosen,
-            backend="align",
-            model=lasting_name(model),
-            source=task.name,
-            settings=settings.as_dict(),
-            digest=digest,
-            folder=str(place.resolve()),
-        )
-
-
-def _aligned(
-    job: Job,
-    task: Task,
-    asked: Questions,
-    trained: Mapping[str, IntArray],
-    others: Mapping[str, IntArray],
-    settings: AlignSettings,
-    model: str,
-    cache: Path | None,
-) -> tuple[Alignment, Report]:
-    from elicit.finetune.huggingface_form import huggingface_form
-
-    folder = Path(job.folder)
-    file = local_model(model).file
-    base = BothForms(file, huggingface_form(file, folder.parent / "forms"))
-    done = run_stages(
-        folder, base, task, asked, trained, settings, model=model, cache=cache, on_event=_tell
-    )
-    gold = others.get(GOLDEN)
-    return done, report(done, task, settings, trained, gold, asked.known or None)
-
-
-def policy_name(done: Alignment, who: str) -> str:
-    """The name by which every command takes a policy."""
-    return f"llama-cpp:{done.start.gguf}+{done.by[who].policy.folder / ADAPTER}"
 
 
 def _tell(event: StageEvent) -> None:

@@ -68,25 +68,59 @@ def job_for(
     Raises:
         InputError: the name is taken, or its folder can't be written.
     """
-    digest = wanted.digest(examples)
+
+    def prepare(place: Path) -> None:
+        save(place / EXAMPLES, examples)
+        if wanted.backend in RULES:
+            write_examples(place / TRAINING, examples, RULES[wanted.backend])
+
+    return found_or_made(
+        jobs,
+        wanted.digest(examples),
+        folder,
+        name,
+        backend=wanted.backend,
+        model=wanted.model,
+        source=wanted.source,
+        settings=wanted.settings,
+        prepare=prepare,
+        again=again,
+        sound=sound,
+    )
+
+
+def found_or_made(
+    jobs: JobStore,
+    digest: str,
+    folder: Path,
+    name: str | None,
+    *,
+    backend: str,
+    model: str,
+    source: str,
+    settings: Mapping[str, object],
+    prepare: Callable[[Path], None] = lambda _: None,
+    again: bool = False,
+    sound: Callable[[Job], bool] = lambda _: True,
+) -> Job:
+    """The job of that digest, or a new one in a folder of its own within `folder`, for which
+    `prepare` writes what it needs: both are there, or neither. See `job_for`."""
     with jobs.store.transaction():
         known = None if again else jobs.of_digest(digest)
         if known is not None and sound(known):
             return known
-        chosen = name or free_name(jobs, f"{wanted.source[:80]}-{wanted.backend}")
+        chosen = name or _free_name(jobs, f"{source[:80]}-{backend}")
         place = (folder / chosen).resolve()
         job = jobs.create(
             chosen,
-            backend=wanted.backend,
-            model=wanted.model,
-            source=wanted.source,
-            settings=wanted.settings,
+            backend=backend,
+            model=model,
+            source=source,
+            settings=settings,
             digest=digest,
             folder=str(place),
         )
-        save(place / EXAMPLES, examples)
-        if wanted.backend in RULES:
-            write_examples(place / TRAINING, examples, RULES[wanted.backend])
+        prepare(place)
     return job
 
 
@@ -195,7 +229,7 @@ def _remote(job: Job) -> str:
     return job.remote
 
 
-def free_name(jobs: JobStore, stem: str) -> str:
+def _free_name(jobs: JobStore, stem: str) -> str:
     """The stem, or with the first number from 2 that makes a name no job has."""
     names = {job.name for job in jobs.all()}
     if stem not in names:
