@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from elicit.cache.claims import Owner
 from elicit.cache.errors import InputError
+from elicit.cache.names import check_name
 from elicit.cache.store import ScoreStore
 
 OPEN = ("created", "uploaded", "running")
@@ -102,11 +102,7 @@ class JobStore:
         Raises:
             InputError: the name is taken, or no name.
         """
-        if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
-            raise InputError(
-                f"job name {name!r}: use letters, digits, '.', '_', '+' and '-', 100 at most, "
-                "and begin with a letter or digit."
-            )
+        check_name("job", name)
         now = time.time()
         with self.store.transaction():
             if self._row("name = ?", name) is not None:

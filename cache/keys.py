@@ -50,6 +50,11 @@ def canonical_json(value: Mapping[str, object] | Sequence[object]) -> str:
     )
 
 
+def json_digest(value: Mapping[str, object] | Sequence[object]) -> str:
+    """64 hexadecimal digits (SHA-256) that name a value by its canonical JSON text."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def identity_digest(identity: Mapping[str, object]) -> bytes:
     """16 bytes that name a model with everything that can change its scores."""
     return _digest(b"identity", canonical_json(identity).encode("utf-8", "surrogatepass"))

@@ -19,6 +19,7 @@ from typing import Any
 from elicit.cache.claims import Owner, delete_owner, read_owner, write_owner
 from elicit.cache.codec import state_checksum
 from elicit.cache.errors import InputError, StoreDamaged
+from elicit.cache.names import check_name
 from elicit.cache.store import ScoreStore
 
 STATUSES = ("running", "done", "interrupted", "budget", "failed")
@@ -74,11 +75,8 @@ class RunStore:
         Raises:
             InputError: the name is taken, or no name.
         """
-        if name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", name):
-            raise InputError(
-                f"run name {name!r}: use letters, digits, '.', '_', '+' and '-', 100 at most, "
-                "and begin with a letter or digit."
-            )
+        if name is not None:
+            check_name("run", name)
         with self._store.transaction():
             names = self._names()
             if name in names:

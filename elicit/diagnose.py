@@ -7,7 +7,6 @@ random: from zero-shot labels a deterministic search agrees with itself whatever
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -22,7 +21,7 @@ from elicit.agreement import (
 )
 from elicit.association import Ties, associations
 from elicit.cache.errors import InputError
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.cache.runs import RunStore
 from elicit.constraints import UNLABELLED
 from elicit.labelling import CachePath, metered, open_store
@@ -197,8 +196,7 @@ def _searched(
 ) -> Outcome:
     """The outcome of the run of these searches: begun, taken up again, or read."""
     parts = [task.digest(), meter.identity.digest().hex(), settings.as_dict(), SEARCHES]
-    digest = hashlib.sha256(canonical_json(parts).encode("utf-8", "surrogatepass")).hexdigest()
-    name = f"diagnose-{digest[:16]}"
+    name = f"diagnose-{json_digest(parts)[:16]}"
     run = runs.find(name) or begin(runs, task, meter, model, settings, name)
     return drive(run, runs, task, meter, on_progress) if run.result is None else outcome_of(run)
 

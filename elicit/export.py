@@ -33,8 +33,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -111,22 +109,6 @@ def export(
         content = _jsonl(_training(task, found, kept, form, chat=chat))
     rows = int(kept.sum())
     return Export(content, rows, kept.size - rows)
-
-
-def save(path: Path, content: bytes) -> None:
-    """Write a file in one step: all of it or none. Its folder is made where it is missing.
-
-    Raises:
-        InputError: it can't be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=".elicit-") as folder:
-            partial = Path(folder) / "export"
-            partial.write_bytes(content)
-            partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from elicit.run import Progress, begin, drive
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
 from elicit.task import Task
+from elicit.whole_file import write_whole
 
 CachePath = str | Path | Literal[False] | None
 """A store's file; None for the default one, False for none that outlasts the call."""
@@ -79,12 +80,8 @@ class Result:
         path = Path(path)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=path.parent, prefix=".elicit-") as folder:
-                partial = Path(folder) / path.name
-                # A lone surrogate of the data becomes the escape that JSON has for it.
-                partial.write_bytes(lines.encode("utf-8", "backslashreplace"))
-                partial.replace(path)
+            # A lone surrogate of the data becomes the escape that JSON has for it.
+            write_whole(path, lines.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise InputError(
                 f"{path}: can't be written: {error.strerror}. The labels are kept: "

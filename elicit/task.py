@@ -7,12 +7,11 @@ loader takes their column away before anything else sees the rows.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.constraints import Constraint, Custom, Rules, compile_rules, is_missing
 from elicit.prompt import RenderedTask, TaskError, Template, Writing, render
 
@@ -144,9 +143,7 @@ class Task:
             "groups": [[list(g.items), g.at_least_one] for g in rules.groups],
             "related": [item.group for item in self.items],
         }
-        return hashlib.sha256(
-            canonical_json(parts).encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        return json_digest(parts)
 
 
 def _item(number: int, fields: Mapping[str, object], group: str | None) -> Item:

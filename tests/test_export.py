@@ -24,13 +24,14 @@ from elicit.cache.store import ScoreStore
 from elicit.cli.export import export_run
 from elicit.constraints import Constraint
 from elicit.data import read_rows
-from elicit.export import FORMATS, Format, export, save
+from elicit.export import FORMATS, Format, export
 from elicit.finetune.examples import examples_of
 from elicit.finetune.sft_file import RULES, write_examples
 from elicit.outcome import texts_of
 from elicit.prompt import Template
 from elicit.task import Item, Task
 from elicit.task_file import load_task
+from elicit.whole_file import save
 
 LABELS = ("no", "maybe", "yes")
 P = [[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]

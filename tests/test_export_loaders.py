@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from elicit.cli.tasks import embedded_tasks
-from elicit.export import Format, export, save
+from elicit.export import Format, export
 from elicit.labelling import Result, label
 from elicit.task_file import load_task
+from elicit.whole_file import save
 
 # The libraries under test warn of their own future.
 pytestmark = pytest.mark.filterwarnings("ignore")

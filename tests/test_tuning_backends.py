@@ -232,7 +232,7 @@ def test_together_tells_its_curve_and_the_tokens_of_a_job_that_is_done(together:
     status = [tuning.look(job) for _ in range(2)][-1]
     assert [(event.step, event.loss) for event in status.events if event.loss] == [(7, 0.5)]
     assert status.trained_tokens == 850_000
-    assert len({event.id for event in status.events}) == len(status.events) == 3
+    assert len({event.event for event in status.events}) == len(status.events) == 3
 
 
 # Fireworks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from elicit.align.report import Report, report
 from elicit.align.stages import StageEvent
 from elicit.align.start import Model
 from elicit.cache.jobs import Job, JobStore
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.finetune.huggingface_form import huggingface_form
 from elicit.finetune.jobs import found_or_made
 from elicit.labelling import CachePath
@@ -47,10 +46,9 @@ def record_of(
         "settings": settings.as_dict(),
         "model": lasting_name(model),
     }
-    text = canonical_json(parts).encode("utf-8", "surrogatepass")
     return found_or_made(
         jobs,
-        hashlib.sha256(text).hexdigest(),
+        json_digest(parts),
         folder,
         name,
         backend="align",

@@ -7,7 +7,6 @@ what is there and share the stages that they have in common.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from elicit.cache.errors import InputError
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
+from elicit.whole_file import write_whole
 
 RECORD = "record.json"
 _FORM = 1
@@ -86,7 +86,7 @@ class Stages:
             InputError: the folder can't be written.
         """
         parts = [_FORM, stage, dict(made_of), [d.record.inputs for d in after]]
-        inputs = hashlib.sha256(canonical_json(parts).encode("utf-8")).hexdigest()
+        inputs = json_digest(parts)
         folder = self.folder / f"{stage}-{inputs[:12]}"
         if (folder / RECORD).exists():
             done = Done(folder, _read(folder / RECORD))
@@ -127,9 +127,7 @@ class Stages:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write JSON Lines, in one step."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-    part.replace(path)
+    write_whole(path, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
 
 
 def read_written(path: Path) -> list[dict[str, Any]]:

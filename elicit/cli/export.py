@@ -12,9 +12,10 @@ from elicit.cache.runs import RunStore
 from elicit.cli.options import AsJson, Cache
 from elicit.cli.output import print_facts, print_json
 from elicit.cli.tasks import open_task
-from elicit.export import Format, export, save
+from elicit.export import Format, export
 from elicit.labelling import open_store, task_path_of
 from elicit.outcome import result_of
+from elicit.whole_file import save
 
 
 def export_run(

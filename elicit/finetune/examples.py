@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from elicit import whole_file
 from elicit.cache.errors import InputError
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.constraints import UNLABELLED
 from elicit.prompt import RenderedTask
 from elicit.providers.base import Prompt, Segment, as_role
@@ -56,14 +56,8 @@ def save(path: Path, examples: Sequence[Example]) -> None:
         InputError: the file can't be written there.
     """
     rows = ({"id": e.id, "prompt": _pairs(e), "answer": e.answer} for e in examples)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Characters beyond ASCII are escaped, a lone surrogate of the data among them.
-        part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "ascii")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror}") from error
+    # Characters beyond ASCII are escaped, a lone surrogate of the data among them.
+    whole_file.save(path, "".join(f"{json.dumps(row)}\n" for row in rows).encode("ascii"))
 
 
 def load(path: Path) -> tuple[Example, ...]:
@@ -92,7 +86,7 @@ def load(path: Path) -> tuple[Example, ...]:
 def digest_of(examples: Sequence[Example]) -> str:
     """64 hexadecimal digits that name what is tuned on, order included."""
     rows = [[_pairs(e), e.answer] for e in examples]
-    return hashlib.sha256(canonical_json(rows).encode("utf-8", "surrogatepass")).hexdigest()
+    return json_digest(rows)
 
 
 def _pairs(example: Example) -> list[list[str]]:

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from elicit.cache.errors import InputError
-from elicit.finetune.hosted import Event, HostedState, Status, Submission
+from elicit.cache.jobs import JobEvent
+from elicit.finetune.hosted import HostedState, Status, Submission
 from elicit.finetune.made_once import (
     Patience,
+    ended,
     gone,
     made_once,
 )
@@ -66,7 +68,6 @@ _STATES: Mapping[str, HostedState] = {
     "DELETING": "cancelled",
     "DELETING_CLEANING_UP": "cancelled",
 }
-_ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 def open_fireworks(patience: Patience | None = None) -> FireworksTuning:
@@ -163,18 +164,10 @@ class FireworksTuning:
             return gone(error, self.name)
 
     def cancel(self, job: str) -> Status:
-        now = self.look(job)
-        if now.state in _ENDED:
-            return now
-        path = f"{self._path(job)}:cancel"
-        try:
-            self._http.ask(lambda: self._http.post(path))
-        except Rejected:
-            now = self.look(job)
-            if now.state in _ENDED:  # it ended in between, and can't be cancelled
-                return now
-            raise
-        return self.look(job)
+        return ended(
+            lambda: self.look(job),
+            lambda: self._http.ask(lambda: self._http.post(f"{self._path(job)}:cancel")),
+        )
 
     def close(self) -> None:
         self._http.client.close()
@@ -265,11 +258,11 @@ def _status(job: Json, identifier: str) -> Status:
     return Status(state, said, model, None, _progress(job))
 
 
-def _progress(job: Json) -> tuple[Event, ...]:
+def _progress(job: Json) -> tuple[JobEvent, ...]:
     progress = job.get("jobProgress")
     percent = number_of(progress.get("percent")) if isinstance(progress, Mapping) else None
     if not isinstance(progress, Mapping) or percent is None:
         return ()
     epoch = number_of(progress.get("epoch")) or 0.0
     message = f"epoch {epoch:.0f}, {percent:.0f} %"
-    return (Event(f"{epoch:.0f}-{percent:.0f}", unix_time(job.get("updateTime")), message),)
+    return (JobEvent(f"{epoch:.0f}-{percent:.0f}", unix_time(job.get("updateTime")), message),)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from elicit.cache.jobs import JobEvent
+
 HostedState = Literal["waiting", "running", "done", "failed", "cancelled"]
 """Where a provider's job stands; a state that it has not documented counts as running."""
 
@@ -33,18 +35,6 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something a provider said of a job, or a point of its curve."""
-
-    id: str
-    at: float
-    """Unix time, seconds."""
-    message: str
-    step: int | None = None
-    loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
     """A job as the provider tells it."""
 
@@ -54,8 +44,12 @@ class Status:
     model: str | None = None
     """The tuned model as elicit names it, `openai:ft:...`; only of a job that is done."""
     trained_tokens: int | None = None
-    events: tuple[Event, ...] = ()
+    events: tuple[JobEvent, ...] = ()
     """All that it tells, the oldest first."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
 
 
 class HostedTuning(Protocol):

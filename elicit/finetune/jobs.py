@@ -7,7 +7,6 @@ finds the intent in the record and asks whether it was made.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from elicit.cache.errors import InputError
 from elicit.cache.jobs import Job, JobEvent, JobStore
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.finetune.examples import Example, digest_of, save
 from elicit.finetune.hosted import HostedTuning, Status, Submission
 from elicit.finetune.sft_file import RULES, write_examples
@@ -46,7 +45,7 @@ class Wanted:
         """64 hexadecimal digits that name the model that comes of it."""
         how = {"model": self.model, **self.settings} if self.decides is None else self.decides
         parts = [self.backend, dict(how), digest_of(examples)]
-        return hashlib.sha256(canonical_json(parts).encode("utf-8")).hexdigest()
+        return json_digest(parts)
 
 
 def job_for(
@@ -213,11 +212,10 @@ def watched(
 def _told(
     jobs: JobStore, job: Job, status: Status, on_event: Callable[[JobEvent], None]
 ) -> Job:
-    events = [JobEvent(e.id, e.at, e.message, e.step, e.loss) for e in status.events]
-    for event in jobs.add_events(job, events):
+    for event in jobs.add_events(job, status.events):
         on_event(event)
     if status.state != "done":
-        state = status.state if status.state in ("failed", "cancelled") else "running"
+        state = status.state if status.is_over else "running"
         return jobs.update(job, state, said=status.said)
     result = {"model": status.model, "trained_tokens": status.trained_tokens}
     return jobs.update(job, "done", said=status.said, result=result)

@@ -58,7 +58,7 @@ def local_job(
         InputError: the model is no local one, a setting is unknown or unusable, or a package
             is missing.
     """
-    file = local_model(model).file
+    base_model = local_model(model)
     check_packages()
     from elicit.finetune.huggingface_form import check_same_model
     from elicit.providers.llama_cpp.content_hash import content_hash
@@ -66,16 +66,16 @@ def local_job(
 
     chosen = LoraSettings.parse(settings)
     kept: dict[str, float | int | str] = asdict(chosen)
-    check_gguf(file)
+    check_gguf(base_model.file)
     if base is not None:
         if not base.is_dir():
             raise InputError(f"--base {base}: there is no such folder")
-        check_same_model(file, base)
+        check_same_model(base_model.file, base)
         kept[BASE] = str(base.resolve())
     decides = {
         **chosen.decides(),
-        "model": content_hash(file),
-        "read": local_model(model).settings,
+        "model": content_hash(base_model.file),
+        "read": base_model.settings,
         BASE: kept.get(BASE, ""),
     }
     return Wanted(LOCAL, model, source, kept, decides)
@@ -101,16 +101,21 @@ def write_merged(job: Job, out: Path) -> Path:
             f"job {job.name!r} ({job.backend}, {job.state}) has no adapter to merge: name a "
             f"{LOCAL} job that is done"
         )
-    from elicit.finetune.huggingface_form import huggingface_form
     from elicit.finetune.merged import merged
 
-    folder, file = Path(job.folder), local_model(job.model).file
-    base = job.settings.get(BASE)
-    form = Path(str(base)) if base else huggingface_form(file, folder.parent / "forms")
+    file = local_model(job.model).file
     try:
-        return merged(folder / MADE, file, form, out)
+        return merged(Path(job.folder) / MADE, file, _form(job, file), out)
     except OSError as error:
         raise InputError(f"--merged {out}: can't be written: {error.strerror}") from error
+
+
+def _form(job: Job, gguf: Path) -> Path:
+    """The Hugging Face form of a job's model: as its user gave it, or made beside the jobs."""
+    from elicit.finetune.huggingface_form import huggingface_form
+
+    given = job.settings.get(BASE)
+    return Path(given) if given else huggingface_form(gguf, Path(job.folder).parent / "forms")
 
 
 def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job:
@@ -119,14 +124,12 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
     Raises:
         ElicitError: the model can't be tuned; the job can be gone on with.
     """
-    from elicit.finetune.huggingface_form import huggingface_form
     from elicit.finetune.lora import train
     from elicit.providers.llama_cpp.settings import LlamaSettings
 
     folder = Path(job.folder)
     model = local_model(job.model)
-    settings = dict(job.settings)
-    base = settings.pop(BASE, None)
+    settings = {name: value for name, value in job.settings.items() if name != BASE}
 
     def told(now: Step) -> None:
         said = f"step {now.step} of {now.steps}, loss {now.loss:.4f} nats"
@@ -136,11 +139,10 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
 
     job = jobs.update(job, "running")
     try:
-        forms = folder.parent / "forms"
         made = train(
             load(folder / EXAMPLES),
             model.file,
-            huggingface_form(model.file, forms) if base is None else Path(str(base)),
+            _form(job, model.file),
             folder / MADE,
             LoraSettings.parse(settings),
             told,

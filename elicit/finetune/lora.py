@@ -8,9 +8,7 @@ Needs the extra `lora`: torch, transformers, peft, gguf.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elicit.cache.errors import InputError
-from elicit.cache.keys import canonical_json
+from elicit.cache.keys import json_digest
 from elicit.finetune.adapter import write_adapter
 from elicit.finetune.examples import Example, digest_of
 from elicit.finetune.huggingface_form import architecture
@@ -34,6 +32,7 @@ from elicit.finetune.parity import by_llama_cpp
 from elicit.providers.base import ModelError
 from elicit.providers.llama_cpp.content_hash import content_hash
 from elicit.providers.llama_cpp.settings import LlamaSettings
+from elicit.whole_file import write_whole
 
 ADAPTER, PEFT, FIGURES, CARD = "adapter.gguf", "peft", "figures.json", "README.md"
 CHECKED = 16
@@ -110,7 +109,7 @@ def train(
     card = model_card(base_gguf, told, files)
     (out_folder / CARD).write_text(card, "utf-8")
     shutil.copyfile(out_folder / CARD, out_folder / PEFT / CARD)
-    _replace(out_folder / FIGURES, json.dumps({"job": job, **told}, indent=1))
+    write_whole(out_folder / FIGURES, json.dumps({"job": job, **told}, indent=1).encode())
     (out_folder / _CHECKPOINT).unlink(missing_ok=True)
     return tuned
 
@@ -145,7 +144,7 @@ def _job(
         "settings": settings.decides(),
         "reading": None if reading is None else [reading.chat, reading.system],
     }
-    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+    return json_digest(decides)
 
 
 def _finished(folder: Path, job: str) -> Tuned | None:
@@ -157,9 +156,3 @@ def _finished(folder: Path, job: str) -> Tuned | None:
         raise InputError(f"{folder}: holds what another job made; choose another folder")
     figures = {**told["figures"], "losses": tuple(told["figures"]["losses"])}
     return Tuned(folder / ADAPTER, Figures(**figures))
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)

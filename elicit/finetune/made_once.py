@@ -17,7 +17,15 @@ from elicit.providers.faults import Fault
 from elicit.providers.retry import CallFailed, Rejected
 from elicit.providers.submission import LISTED_AFTER, Patience
 
-__all__ = ["LISTED_AFTER", "Patience", "gone", "looked_for", "made_once", "refused_job"]
+__all__ = [
+    "LISTED_AFTER",
+    "Patience",
+    "ended",
+    "gone",
+    "looked_for",
+    "made_once",
+    "refused_job",
+]
 
 _NEVER_HEARD = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
@@ -91,6 +99,25 @@ def gone(error: Rejected, provider: str) -> Status:
     if error.status != 404:
         raise error
     return Status("failed", f"{provider} does not have the job any more")
+
+
+def ended(look: Callable[[], Status], cancel: Callable[[], object]) -> Status:
+    """Where a job stands once `cancel` has asked for its end; one that is over is not asked.
+
+    Raises:
+        Rejected: it is not over, and its provider refuses to end it.
+    """
+    now = look()
+    if now.is_over:
+        return now
+    try:
+        cancel()
+    except Rejected:
+        now = look()
+        if now.is_over:  # it ended in between, and can't be cancelled
+            return now
+        raise
+    return look()
 
 
 def refused_job(fault: Fault, provider: str, file: str) -> Fault:

@@ -18,10 +18,12 @@ import httpx2
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.job_create_params import Method
 
-from elicit.finetune.hosted import Event, HostedState, Status, Submission
+from elicit.cache.jobs import JobEvent
+from elicit.finetune.hosted import HostedState, Status, Submission
 from elicit.finetune.made_once import (
     LISTED_AFTER,
     Patience,
+    ended,
     gone,
     looked_for,
     made_once,
@@ -68,7 +70,6 @@ _STATES: Mapping[str, HostedState] = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
-_ENDED = frozenset({"done", "failed", "cancelled"})
 
 _CLOSED = re.compile(
     r"fine[- ]?tun.*(?:no longer|not available|unavailable|disabled|not eligible|wind)",
@@ -101,7 +102,7 @@ class OpenAITuning:
         self._sdk = sdk_client(Endpoint("openai", "", base_url, KEY), client)
         self._patience = patience
         self._listed_after = listed_after
-        self._events: dict[str, dict[str, Event]] = {}
+        self._events: dict[str, dict[str, JobEvent]] = {}
 
     def check(self, submission: Submission) -> None:
         told(submission, "openai", SETTINGS, _INSTEAD)
@@ -169,17 +170,10 @@ class OpenAITuning:
         return _status(found, self._ask(lambda: self._told_of(job)))
 
     def cancel(self, job: str) -> Status:
-        now = self.look(job)
-        if now.state in _ENDED:
-            return now
-        try:
-            self._ask(lambda: self._sdk.fine_tuning.jobs.cancel(job))
-        except Rejected:
-            now = self.look(job)
-            if now.state in _ENDED:  # it ended in between, and can't be cancelled
-                return now
-            raise
-        return self.look(job)
+        return ended(
+            lambda: self.look(job),
+            lambda: self._ask(lambda: self._sdk.fine_tuning.jobs.cancel(job)),
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -199,7 +193,7 @@ class OpenAITuning:
                 return _promised(job.id)
         return None
 
-    def _told_of(self, job: str) -> tuple[Event, ...]:
+    def _told_of(self, job: str) -> tuple[JobEvent, ...]:
         """All events, the oldest first; only those that are new are asked for."""
         known = self._events.get(job, {})
         new = []
@@ -207,7 +201,7 @@ class OpenAITuning:
             if event.id in known:
                 break
             new.append(_event(event))
-        self._events[job] = {**known, **{event.id: event for event in reversed(new)}}
+        self._events[job] = {**known, **{event.event: event for event in reversed(new)}}
         return tuple(self._events[job].values())
 
 
@@ -222,7 +216,7 @@ def _promised(identifier: object) -> str:
     return identifier
 
 
-def _status(job: FineTuningJob, events: tuple[Event, ...]) -> Status:
+def _status(job: FineTuningJob, events: tuple[JobEvent, ...]) -> Status:
     state = _STATES.get(job.status, "running")
     said = str(job.status)
     model = job.fine_tuned_model
@@ -240,10 +234,10 @@ def _status(job: FineTuningJob, events: tuple[Event, ...]) -> Status:
     )
 
 
-def _event(event: FineTuningJobEvent) -> Event:
+def _event(event: FineTuningJobEvent) -> JobEvent:
     data = event.data if isinstance(event.data, Mapping) else {}
     step = number_of(data.get("step"))
-    return Event(
+    return JobEvent(
         event.id,
         float(event.created_at),
         cut(event.message),

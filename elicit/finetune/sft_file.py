@@ -8,7 +8,6 @@ every provider takes, on answers, is one on labels only.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 from elicit.cache.errors import InputError
 from elicit.finetune.examples import Example
 from elicit.providers.chat import excerpt, messages, plain_text
+from elicit.whole_file import write_whole
 
 Layout = Literal["messages", "completion"]
 """A row's form: of a chat, or of text that the answer continues."""
@@ -85,12 +85,7 @@ def write_examples(path: Path, examples: Sequence[Example], rules: FileRules) ->
         InputError: the provider takes no such prompts, or an example can't be written.
     """
     lines = [json.dumps(row_of(example, rules)) + "\n" for example in examples]
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, "".join(lines).encode("ascii"))
 
 
 def check_rows(path: Path, rules: FileRules) -> int:

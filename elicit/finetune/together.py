@@ -17,11 +17,13 @@ from urllib.parse import quote
 
 import httpx2
 
+from elicit.cache.jobs import JobEvent
 from elicit.cache.keys import canonical_json
-from elicit.finetune.hosted import Event, HostedState, Status, Submission
+from elicit.finetune.hosted import HostedState, Status, Submission
 from elicit.finetune.made_once import (
     LISTED_AFTER,
     Patience,
+    ended,
     gone,
     looked_for,
     made_once,
@@ -61,7 +63,6 @@ _STATES: Mapping[str, HostedState] = {
     "user_error": "failed",
     "completed": "done",
 }
-_ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 def open_together(
@@ -167,17 +168,10 @@ class TogetherTuning:
         return _status(found, (*map(_event, rows), *points), why[-1] if why else "")
 
     def cancel(self, job: str) -> Status:
-        now = self.look(job)
-        if now.state in _ENDED:
-            return now
-        try:
-            self._http.ask(lambda: self._http.post(f"{_path(job)}/cancel"))
-        except Rejected:
-            now = self.look(job)
-            if now.state in _ENDED:  # it ended in between, and can't be cancelled
-                return now
-            raise
-        return self.look(job)
+        return ended(
+            lambda: self.look(job),
+            lambda: self._http.ask(lambda: self._http.post(f"{_path(job)}/cancel")),
+        )
 
     def close(self) -> None:
         self._http.client.close()
@@ -217,7 +211,7 @@ def _present(reply: httpx2.Response) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _status(job: Json, events: tuple[Event, ...], why: str) -> Status:
+def _status(job: Json, events: tuple[JobEvent, ...], why: str) -> Status:
     word = text_of(job, "status")
     state, said = _STATES.get(word, "running"), word
     if state == "failed":
@@ -235,12 +229,12 @@ def _status(job: Json, events: tuple[Event, ...], why: str) -> Status:
     )
 
 
-def _event(row: Json) -> Event:
+def _event(row: Json) -> JobEvent:
     """An event. It has no id of its own, so what it says is its id."""
     digest = hashlib.blake2b(canonical_json(dict(row)).encode(), digest_size=8).hexdigest()
     step = number_of(row.get("step"))
     at = unix_time(row.get("created_at"))
-    return Event(digest, at, _message(row), int(step) if step else None)
+    return JobEvent(digest, at, _message(row), int(step) if step else None)
 
 
 def _message(row: Json) -> str:
@@ -252,12 +246,12 @@ def _is_error(row: Json) -> bool:
     return kind.lower() in {"job_error", "job_user_error"} or level.lower().endswith("error")
 
 
-def _points(rows: list[Json], updated: float) -> list[Event]:
+def _points(rows: list[Json], updated: float) -> list[JobEvent]:
     """The curve. Together dates no point of it, so each bears the time of the job's update."""
     points = []
     for row in rows:
         step, loss = number_of(row.get("train/global_step")), number_of(row.get("train/loss"))
         if step is not None and loss is not None:
             name = f"step {step:.0f}"
-            points.append(Event(name, updated, name, int(step), loss))
+            points.append(JobEvent(name, updated, name, int(step), loss))
     return points
