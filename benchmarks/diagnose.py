@@ -35,14 +35,7 @@ def part_of(task: Task, seed: int) -> Task:
     rng = np.random.default_rng([seed, 1])
     size = int(rng.integers(FEWEST, MOST + 1))
     chosen = rng.permutation(pool_of(RunSettings(seed=seed, pool=size), task.rules()))
-    return Task(
-        labels=task.labels,
-        items=[task.items[i] for i in chosen.tolist()],
-        template=task.template,
-        name=task.name,
-        constraints=task.constraints,
-        instruction=task.instruction,
-    )
+    return task.some(chosen.tolist())
 
 
 def right(found: Diagnosis) -> bool | None:

@@ -106,6 +106,19 @@ class Task:
             settings=self.settings,
         )
 
+    def some(self, items: Sequence[int], name: str | None = None) -> Task:
+        """A task of its own of the items with these numbers, in this order. Constraints hold
+        among them as if there were no others: whoever cuts a group gives part of it up."""
+        return Task(
+            labels=self.labels,
+            items=[self.items[i] for i in items],
+            template=self.template,
+            name=name or self.name,
+            constraints=self.constraints,
+            instruction=self.instruction,
+            settings=self.settings,
+        )
+
     def render(self, writing: Writing = "text") -> RenderedTask:
         """Every piece of every prompt, written as plain text or in a form of a chat.
 

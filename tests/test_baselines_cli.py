@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 
+from called import output, told
+
 from elicit.cache.errors import ElicitError, InputError
-from elicit.cli.main import app
 from elicit.providers.usage import BudgetReached
 
 SMALL = ("--limit", "24", "--shots", "8", "--seeds", "2")
@@ -21,16 +19,6 @@ SMALL = ("--limit", "24", "--shots", "8", "--seeds", "2")
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELICIT_CACHE", str(tmp_path / "e.db"))
-
-
-def output(*arguments: str) -> str:
-    ended = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert ended.exit_code == 0, ended.output
-    return ended.stdout
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(output(*arguments, "--json"))
 
 
 def test_the_table_has_a_row_for_each_source_of_labels() -> None:

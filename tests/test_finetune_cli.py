@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from fake_tuning_openai import FakeOpenAI
 from tuning_world import MODELS, World, tuning_world
-from typer.testing import CliRunner
 
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 
+from called import output, told
+
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.store import ScoreStore
-from elicit.cli.main import app
 
 MODEL = MODELS["openai"]
 
@@ -35,17 +35,6 @@ def world(cache: Path, tmp_path: Path) -> Iterator[World]:
     with tuning_world("openai", tmp_path) as made:
         made.begin()
         yield made
-
-
-def output(*arguments: str) -> str:
-    found = CliRunner().invoke(app, arguments)
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return found.stdout
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(output(*arguments, "--json"))
 
 
 def tuned(*arguments: str) -> Any:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 pytest.importorskip("peft", reason="needs the extra lora")
 
+from called import output, told
+
 from elicit.cache.errors import InputError
-from elicit.cli.main import app
 
 
 @pytest.fixture
@@ -21,17 +19,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ELICIT_CACHE", str(tmp_path / "e.db"))
     output("run", "facts", "--limit", "24", "--name", "mine")
     return "mine"
-
-
-def output(*arguments: str) -> str:
-    found = CliRunner().invoke(app, arguments)
-    if found.exception is not None and not isinstance(found.exception, SystemExit):
-        raise found.exception
-    return found.stdout
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(output(*arguments, "--json"))
 
 
 def test_the_tuned_model_is_named_as_every_command_takes_it(run: str) -> None:

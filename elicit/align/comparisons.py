@@ -16,7 +16,7 @@ import numpy as np
 from elicit.cache.errors import InputError
 from elicit.constraints import UNLABELLED, Constraint
 from elicit.scorer import FloatArray, IntArray
-from elicit.task import Item, Task
+from elicit.task import Task
 
 ELICITED, HUMAN, GOLDEN = "elicited", "human", "golden"
 """Who labelled: the search, people, or whoever knows. The first is never given from outside."""
@@ -93,17 +93,7 @@ def only_prompts(task: Task, prompts: Sequence[str]) -> tuple[Task, IntArray]:
     kept = [i for i, c in enumerate(comparisons_of(task)) if c.prompt in wanted]
     if not kept:
         raise InputError(f"task {task.name}: none of its comparisons is on these prompts")
-    items: list[Item] = [task.items[i] for i in kept]
-    part = Task(
-        labels=task.labels,
-        items=items,
-        template=task.template,
-        name=task.name,
-        constraints=task.constraints,
-        instruction=task.instruction,
-        settings=task.settings,
-    )
-    return part, np.array(kept, np.int64)
+    return task.some(kept), np.array(kept, np.int64)
 
 
 def offered(

@@ -105,14 +105,7 @@ def iterate(
     jobs, turns, asked = JobStore(store), [], model
     for number, items in enumerate(parts_of(rules, parts, chosen.seed), 1):
         run = f"{name or task.name}-part-{number}"
-        part = Task(
-            labels=task.labels,
-            items=[task.items[i] for i in items.tolist()],
-            template=task.template,
-            name=run,
-            constraints=task.constraints,
-            instruction=task.instruction,
-        )
+        part = task.some(items.tolist(), run)
         outcome = _labelled(store, part, asked, run, chosen, account, on_progress)
         labels[items] = outcome.answer.labels
         examples = examples_of(rendered, ids, labels)
