@@ -17,7 +17,8 @@ import numpy as np
 
 from elicit.cache.errors import InputError
 from elicit.constraints import UNLABELLED
-from elicit.evaluate import Estimate, evaluate, over_seeds
+from elicit.evaluate import evaluate, over_seeds
+from elicit.evaluation import Estimate
 from elicit.prompt import RenderedTask
 from elicit.providers.base import PromptTooLong, Usage
 from elicit.providers.usage import Meter

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from elicit.cache.runs import RunStore
-from elicit.evaluate import Estimate, over_seeds
+from elicit.evaluate import over_seeds
+from elicit.evaluation import Estimate
 from elicit.gold import load_gold
 from elicit.labelling import metered, open_store
 from elicit.providers.base import Usage

@@ -15,7 +15,8 @@ from scipy import stats
 
 from elicit import evaluate as module
 from elicit.cache.errors import InputError
-from elicit.evaluate import Evaluation, cluster_interval, evaluate, over_seeds
+from elicit.evaluate import cluster_interval, evaluate, over_seeds
+from elicit.evaluation import Evaluation
 from elicit.scorer import FloatArray, IntArray
 
 N_LABELS = 3

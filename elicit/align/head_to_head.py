@@ -14,7 +14,8 @@ import numpy as np
 
 from elicit.align.answers import Answer
 from elicit.align.comparisons import Preference
-from elicit.evaluate import Estimate, cluster_interval
+from elicit.evaluate import cluster_interval
+from elicit.evaluation import Estimate
 from elicit.scorer import FloatArray
 
 Judge = Callable[[Sequence[str], Sequence[str]], FloatArray]

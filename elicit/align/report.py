@@ -40,7 +40,8 @@ from elicit.align.policy import CURVE, SAMPLES
 from elicit.align.reward import RewardModel, reward_model
 from elicit.align.stages import Done, read_written
 from elicit.align.work import Aligned
-from elicit.evaluate import Estimate, cluster_interval
+from elicit.evaluate import cluster_interval
+from elicit.evaluation import Estimate
 from elicit.scorer import IntArray
 from elicit.task import Task
 

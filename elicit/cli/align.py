@@ -21,7 +21,7 @@ from elicit.cli.finetune import given_settings
 from elicit.cli.options import AsJson, Cache, Model, TaskName
 from elicit.cli.output import notes, out, print_json
 from elicit.cli.tasks import embedded_tasks, open_task, task_file
-from elicit.evaluate import Estimate
+from elicit.evaluation import Estimate
 from elicit.finetune.local import check_packages
 from elicit.gold import load_gold, load_human
 from elicit.labelling import open_store
@@ -65,8 +65,9 @@ def align(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label comparisons by a search, train a reward model on them, optimise a policy against it
-    and measure it head to head. Given again, it goes on from the last stage that is done."""
+    """From comparisons to a reward model and a policy: comparisons are labelled by a search, a
+    reward model is trained on them, a policy optimised against it and measured head to head.
+    Given again, it goes on from the last stage that is done."""
     loaded = open_task(task)
     asked = read_questions(_questions_of(task, questions))
     chosen = settings_of(given_settings(None, seed, settings))

@@ -17,10 +17,10 @@ from elicit.cache.runs import RunStore
 from elicit.cli.options import AsJson, Cache
 from elicit.cli.output import notes, out, print_facts, print_json
 from elicit.cli.tasks import open_task, task_file, tell_reworded
-from elicit.evaluate import Evaluation, evaluate
-from elicit.gold import load_gold
+from elicit.evaluation import Evaluation
 from elicit.labelling import open_store, task_path_of
 from elicit.outcome import outcome_of, result_of
+from elicit.run_gold import against_gold
 
 CURVE_COLUMNS = ("curve", "x", "y", "n", "low", "high")
 
@@ -38,34 +38,22 @@ def evaluate_run(
     """Compare a run's labels with gold labels."""
     with open_store(cache) as store:
         found = RunStore(store).get(name)
-    kept = result_of(found)
+    result_of(found)
     source = gold or task_path_of(found)
     task = open_task(source)
     tell_reworded(found, task, source)
-    ids = kept["ids"]
-    truth = load_gold(task_file(source), ids)
-    if truth is None:
-        raise InputError(f"{source}: names no gold column; add gold = ... to [data]")
-    answer = outcome_of(found).answer
-    cluster_of = {item.id: item.cluster for item in task.items}
-    result = evaluate(
-        answer.labels,
-        answer.log_odds,
-        truth,
-        [cluster_of.get(i, ("item", i)) for i in ids],
-        answer.log_probs,
-        n_labels=len(task.labels),
-    )
+    result = against_gold(found, task, task_file(source), source).evaluation
+    inconsistency = outcome_of(found).answer.inconsistency
     if curves is not None:
         _write_curves(curves, result)
         notes.print(f"curves: {curves}", markup=False, soft_wrap=True)
     if as_json:
         print_json(
             result.as_dict()
-            | {"label_names": list(task.labels), "inconsistency": answer.inconsistency}
+            | {"label_names": list(task.labels), "inconsistency": inconsistency}
         )
         return
-    print_facts(_facts(result) | {"inconsistency": answer.inconsistency})
+    print_facts(_facts(result) | {"inconsistency": inconsistency})
     out.print(_table(task.labels, result))
 
 
