@@ -284,10 +284,13 @@ class RunStore:
             updated,
         )
 
-    def list(self) -> list[Run]:
-        """All runs, the oldest first."""
+    def list(self, task_digest: str | None = None) -> list[Run]:
+        """All runs, or those of one task, the oldest first."""
         with self._store.reading():
-            rows = self._connection.execute(f"SELECT {_FIELDS} FROM runs ORDER BY id")
+            rows = self._connection.execute(
+                f"SELECT {_FIELDS} FROM runs WHERE ?1 IS NULL OR task_digest = ?1 ORDER BY id",
+                (task_digest,),
+            )
             return [self._run(row) for row in rows.fetchall()]
 
 

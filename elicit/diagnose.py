@@ -11,37 +11,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from elicit.agreement import (
     mean_adjusted_rand,
     mean_agreement,
     mean_agreement_up_to_names,
 )
-from elicit.association import Ties, associations
 from elicit.cache.errors import InputError
 from elicit.cache.keys import json_digest
-from elicit.cache.runs import RunStore
-from elicit.constraints import UNLABELLED
+from elicit.cache.runs import Run, RunStore
 from elicit.labelling import CachePath, metered, open_store
-from elicit.outcome import Chain, Outcome, outcome_of
-from elicit.predictability import Labelling
+from elicit.made_up_labels import compared
+from elicit.outcome import Chain, Outcome, outcome_of, result_of
 from elicit.prior import parse_prior
 from elicit.providers.base import Usage
 from elicit.providers.usage import Limits, Meter
-from elicit.repair import repair
-from elicit.run import SEARCHES, Progress, begin, drive, pool_of
-from elicit.salience import Comparison, Evidence, Verdict, chain_facts, settled
-from elicit.scorer import IntArray, Scorer
-from elicit.search.problem import Problem, together
+from elicit.run import SEARCHES, Progress, begin, drive
+from elicit.run_record import DIAGNOSES, DIAGNOSIS
+from elicit.salience import Comparison, Evidence, Verdict, chain_facts, chosen_chain, settled
+from elicit.scorer import IntArray
 from elicit.settings import RunSettings
-from elicit.surface import features_of
+from elicit.surface_labels import surface_of
 from elicit.task import Task
 from elicit.verdict import Finding, findings, verdict
 
-COMPARED_ITEMS = 256
-"""Items, drawn by seed, whose labels are compared with permuted and random ones."""
 SUREST = 5
 """Items shown of each label."""
 
@@ -147,30 +140,43 @@ def diagnose(
         runs = RunStore(store)
         for count in (chains, 2 * chains):
             searched = replace(chosen, chains=count)
-            outcome = _searched(runs, task, meter, model, searched, on_progress)
-            found, facts = chain_facts(outcome.chains, len(task.labels))
+            run, outcome = _searched(runs, task, meter, model, searched, on_progress)
+            found = chosen_chain(outcome.chains, len(task.labels))
+            facts = chain_facts(outcome.chains, len(task.labels), found)
             if settled(facts, found):
                 break
-        best = outcome.chains[found]
-        compared = _compared(task, meter, searched, best, comparisons)
-        usage = meter.usage
-    texts = [segment.text for segment in task.render().questions]
-    drawn = np.random.default_rng(np.random.SeedSequence(chosen.seed, spawn_key=(2,)))
+        others = compared(task, meter, searched, outcome.chains[found], comparisons)
+        made = _diagnosed(task, model, outcome, found, others, chosen.seed, meter.usage)
+        # With the searches that it was read from, for whoever reports a run of this task.
+        runs.finish(run.id, "done", {**result_of(run), DIAGNOSIS: made.as_dict()})
+        return made
+
+
+def _diagnosed(
+    task: Task,
+    model: str,
+    outcome: Outcome,
+    found: int,
+    compared: Sequence[Comparison],
+    seed: int,
+    usage: Usage,
+) -> Diagnosis:
+    """What the searches come to, of which the chain of number `found` is reported."""
     labels = [chain.labels for chain in outcome.chains]
+    n_labels, best = len(task.labels), outcome.chains[found]
+    texts = [segment.text for segment in task.render().questions]
     own, *others = compared
     evidence = Evidence(
         label_names=task.labels,
-        chains=facts,
+        chains=chain_facts(outcome.chains, n_labels, found),
         found=found,
         agreement=mean_agreement(labels),
-        agreement_up_to_names=mean_agreement_up_to_names(labels, len(task.labels)),
+        agreement_up_to_names=mean_agreement_up_to_names(labels, n_labels),
         adjusted_rand=mean_adjusted_rand(labels),
         objective=own.objective,
         predictability=own.predictability[0],
         comparisons=tuple(others),
-        surface=tuple(
-            associations(features_of(task, texts), best.labels, task.labels, tied(task), drawn)
-        ),
+        surface=surface_of(task, texts, best.labels, seed),
         mean_coverage=outcome.mean_coverage,
     )
     return Diagnosis(
@@ -181,7 +187,7 @@ def diagnose(
         findings=findings(evidence),
         evidence=evidence,
         labels=best.labels,
-        surest=tuple(_surest(task, texts, best, label) for label in range(len(task.labels))),
+        surest=tuple(_surest(task, texts, best, label) for label in range(n_labels)),
         usage=usage,
     )
 
@@ -193,86 +199,15 @@ def _searched(
     model: str,
     settings: RunSettings,
     on_progress: Callable[[Progress], None],
-) -> Outcome:
-    """The outcome of the run of these searches: begun, taken up again, or read."""
+) -> tuple[Run, Outcome]:
+    """The run of these searches: begun, taken up again, or read."""
     parts = [task.digest(), meter.identity.digest().hex(), settings.as_dict(), SEARCHES]
-    name = f"diagnose-{json_digest(parts)[:16]}"
+    name = f"{DIAGNOSES}{json_digest(parts)[:16]}"
     run = runs.find(name) or begin(runs, task, meter, model, settings, name)
-    return drive(run, runs, task, meter, on_progress) if run.result is None else outcome_of(run)
-
-
-def _compared(
-    task: Task, meter: Meter, settings: RunSettings, best: Chain, count: int
-) -> list[Comparison]:
-    """The reported labelling, then permuted, random and constant ones, all over the same items.
-    Random ones satisfy the constraints, permuted ones have the shares."""
-    rules = task.rules()
-    scorer = Scorer(task.render(settings.writing_for(meter.capabilities.form)), meter)
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(1,)))
-    objective = settings.objective_for(scorer, rules, rng)
-    pool = pool_of(replace(settings, pool=COMPARED_ITEMS), rules)
-    items = pool[best.labels[pool] != UNLABELLED]
-    own = best.labels[items]
-    shape = (rules.n_items, rules.n_labels)
-    kinds = {
-        "found": [own],
-        "permuted": [reordered(own, rng) for _ in range(count)],
-        "random": [repair(rng.random(shape), rules)[items] for _ in range(count)],
-    }
-    for number, name in enumerate(task.labels):
-        kinds[f"all {name}"] = [np.full(items.size, number, np.int64)]
-    labellings = []
-    for given in (labels for group in kinds.values() for labels in group):
-        everything = np.full(rules.n_items, UNLABELLED, np.int64)
-        everything[items] = given
-        labellings.append(Labelling(everything, _dealt(items, given, settings.folds, rng)))
-    (scored,) = together(scorer, [Problem.of(scorer, objective).values(labellings)])
-    values = iter(scored)
-    found = []
-    for kind, group in kinds.items():
-        own_values = [next(values) for _ in group]
-        mean = float(np.mean([value.objective for value in own_values]))
-        found.append(Comparison(kind, mean, tuple(v.predictability for v in own_values)))
-    return found
-
-
-def reordered(labels: IntArray, rng: np.random.Generator) -> IntArray:
-    """Labels permuted, and not into themselves, which few items are often. Those of one label
-    only can't be."""
-    drawn: IntArray = rng.permutation(labels)
-    while (drawn == labels).all() and np.ptp(labels) > 0:
-        drawn = rng.permutation(labels)
-    return drawn
-
-
-def _dealt(items: IntArray, labels: IntArray, folds: int, rng: np.random.Generator) -> IntArray:
-    """Items in an order drawn at random under which every fold gets its share of each label.
-
-    Else it is luck whether the few items with a rare label see another one at all.
-    """
-    drawn = rng.permutation(items.size)
-    sorted_ones = drawn[np.argsort(labels[drawn], kind="stable")]
-    whole = items.size // folds * folds
-    hands = rng.permutation(sorted_ones[:whole].reshape(-1, folds))
-    order = np.concatenate([rng.permuted(hands, axis=1).ravel(), sorted_ones[whole:]])
-    dealt: IntArray = items[order]
-    return dealt
-
-
-def tied(task: Task) -> Ties:
-    """Items of one group, or tied by a constraint, and those that must have the same label."""
-    rules = task.rules()
-    groups = [
-        ("group", item.group) if item.group is not None else ("part", str(part))
-        for item, part in zip(task.items, rules.parts().tolist(), strict=True)
-    ]
-    index = {key: number for number, key in enumerate(dict.fromkeys(groups))}
-    differ = ~np.eye(rules.n_labels, dtype=bool)
-    equal = ~rules.allowed[:, differ].any(axis=1)
-    shape = (rules.n_items, rules.n_items)
-    graph = csr_array((np.ones(equal.sum()), tuple(rules.pairs[equal].T)), shape=shape)
-    _, alike = connected_components(graph, directed=False)
-    return Ties(np.array([index[key] for key in groups], np.int64), alike.astype(np.int64))
+    if run.result is None:
+        drive(run, runs, task, meter, on_progress)
+        run = runs.get(name)
+    return run, outcome_of(run)
 
 
 def _surest(task: Task, texts: Sequence[str], best: Chain, label: int) -> tuple[Shown, ...]:

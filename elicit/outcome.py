@@ -14,6 +14,7 @@ from elicit.cache.runs import Run
 from elicit.constraints import Rules
 from elicit.mixture import mixture
 from elicit.objective import log_odds
+from elicit.prompt import Writing
 from elicit.providers.base import Usage
 from elicit.repair import repair
 from elicit.scorer import FloatArray, IntArray
@@ -63,6 +64,10 @@ class Outcome:
     """Mean total probability of the labels in the scores of the final labellings, 0 to 1."""
     bounded_share: float | None = None
     """Share of those scores in which a label has an upper bound, not a number, 0 to 1."""
+    writing: Writing | None = None
+    """How its prompts were written. None in records written before it was kept."""
+    limit: int | None = None
+    """Demonstrations that a prompt showed at most; None for all."""
 
     @property
     def best(self) -> Chain:
@@ -92,6 +97,8 @@ def summary_of(outcome: Outcome, task: Task) -> Mapping[str, object]:
         "label_names": list(task.labels),
         "mean_coverage": outcome.mean_coverage,
         "bounded_share": outcome.bounded_share,
+        "writing": outcome.writing,
+        "limit": outcome.limit,
         "chains": [
             {**_arrays(chain), "objective": chain.objective} for chain in outcome.chains
         ],
@@ -137,6 +144,8 @@ def outcome_of(run: Run) -> Outcome:
         _usage(run.usage),
         result["mean_coverage"],
         result.get("bounded_share"),
+        result.get("writing"),
+        result.get("limit"),
     )
 
 

@@ -29,6 +29,7 @@ from elicit.scorer import IntArray, Scorer
 from elicit.search.methods import most_iterations, search
 from elicit.search.problem import Problem
 from elicit.search.state import State
+from elicit.search.trace import trace_row
 from elicit.settings import RunSettings, settings_from
 from elicit.task import Task
 
@@ -168,7 +169,8 @@ def _chains(
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
     settings = settings_of(run)
-    rendered = task.render(settings.writing_for(meter.capabilities.form))
+    writing = settings.writing_for(meter.capabilities.form)
+    rendered = task.render(writing)
     scorer = Scorer(rendered, meter)
     rules = task.rules()
     pool = pool_of(settings, rules)
@@ -180,7 +182,7 @@ def _chains(
         states = search(problem, settings.search, rng, saved)
         iterations = most_iterations(settings.search, pool.size)
         final = None
-        for final in _checkpointed(states, runs, run.id, number):
+        for final in _checkpointed(states, runs, run.id, number, saved):
             on_progress(Progress(number, settings.chains, iterations, final, meter.usage))
         final = final or _saved(runs, run.id, number)
         if final is None:
@@ -196,6 +198,8 @@ def _chains(
         meter.usage,
         _mean([scorer.mean_coverage for scorer in finals]),
         _mean([scorer.bounded_share for scorer in finals]),
+        writing,
+        settings.limit_for(scorer),
     )
 
 
@@ -203,10 +207,18 @@ def chain_of(
     settings: RunSettings, number: int, scorer: Scorer, rules: Rules, pool: IntArray
 ) -> tuple[Problem, np.random.Generator]:
     """What the chain of this number works on, and the generator that it begins with."""
-    seed = np.random.SeedSequence([settings.seed, number])
-    drawn = np.random.default_rng(seed.spawn(1)[0])
+    seed, drawn = seeds_of(settings, number)
     problem = Problem(scorer, settings.objective_for(scorer, rules, drawn), pool)
     return problem, np.random.Generator(np.random.PCG64(seed))
+
+
+def seeds_of(
+    settings: RunSettings, number: int
+) -> tuple[np.random.SeedSequence, np.random.Generator]:
+    """What the chain of this number draws from: its search by the seed, and its measure of
+    predictability by the generator."""
+    seed = np.random.SeedSequence([settings.seed, number])
+    return seed, np.random.default_rng(seed.spawn(1)[0])
 
 
 def pool_of(settings: RunSettings, rules: Rules) -> IntArray:
@@ -233,10 +245,12 @@ def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:
 
 
 def _checkpointed(
-    states: Iterator[State], runs: RunStore, run_id: int, chain: int
+    states: Iterator[State], runs: RunStore, run_id: int, chain: int, saved: State | None
 ) -> Iterator[State]:
-    """Pass states on, saving the newest with the trace up to it now and then and at the end."""
+    """Pass states on, saving the newest with the trace up to it now and then and at the end.
+    `saved` is the state that they go on from."""
     trace: list[tuple[object, ...]] = []
+    before = saved
     newest: State | None = None
     saved_at = -CHECKPOINT_SECONDS
 
@@ -247,22 +261,14 @@ def _checkpointed(
 
     try:
         for state in states:
-            newest = state
-            trace.append(_trace_row(state))
+            trace.append(trace_row(before, state))
+            before = newest = state
             if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                 save()
                 saved_at = time.monotonic()
             yield state
     finally:
         save()
-
-
-def _trace_row(state: State) -> tuple[object, ...]:
-    step = state.step
-    head = (state.iteration, state.objective, state.inconsistency, state.temperature)
-    if step is None:
-        return (*head, None, None, None, None, None)
-    return (*head, step.item, step.label, step.flips, step.delta, step.accepted)
 
 
 def finish(problem: Problem, state: State) -> Chain:

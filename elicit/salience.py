@@ -126,9 +126,8 @@ def chosen_chain(chains: Sequence[Chain], n_labels: int) -> int:
     return max(range(len(told)), key=lambda k: (told[k].total, chains[k].objective))
 
 
-def chain_facts(chains: Sequence[Chain], n_labels: int) -> tuple[int, tuple[ChainFacts, ...]]:
-    """The number of the reported chain, and the facts of each."""
-    found = chosen_chain(chains, n_labels)
+def chain_facts(chains: Sequence[Chain], n_labels: int, found: int) -> tuple[ChainFacts, ...]:
+    """The facts of each chain, where the one of number `found` is reported."""
     reference = chains[found].labels
     facts = []
     for chain in chains:
@@ -144,7 +143,7 @@ def chain_facts(chains: Sequence[Chain], n_labels: int) -> tuple[int, tuple[Chai
                 swapped=bool((names != np.arange(n_labels)).any()),
             )
         )
-    return found, tuple(facts)
+    return tuple(facts)
 
 
 def _parts(chain: Chain) -> tuple[IntArray, FloatArray]:
@@ -181,6 +180,7 @@ class Evidence:
     """U of the reported labelling over the items on which `comparisons` are scored."""
     predictability: float
     comparisons: tuple[Comparison, ...]
+    """None where nothing was scored but the run itself."""
     surface: tuple[Association, ...]
     mean_coverage: float | None
 
@@ -208,22 +208,26 @@ class Evidence:
         return math.ceil(EVIDENCE / math.log(len(self.label_names)))
 
     @property
-    def permuted(self) -> Comparison:
-        return next(c for c in self.comparisons if c.kind == "permuted")
+    def permuted(self) -> tuple[float, ...]:
+        """P of each permuted labelling, in nats."""
+        own = (c.predictability for c in self.comparisons if c.kind == "permuted")
+        return next(own, ())
 
     @property
     def deviations(self) -> float | None:
-        """Standard deviations that P is above its mean under permuted labels; None where these
-        are all alike, as those of one label are."""
-        spread = float(np.std(self.permuted.predictability, ddof=1))
-        if self.reported.information.entropy == 0 or spread < 1e-12:
+        """Standard deviations that P is above its mean under permuted labels; None where there
+        are none, or they are all alike, as those of one label are."""
+        if self.reported.information.entropy == 0 or len(self.permuted) < 2:
             return None
-        return (self.predictability - float(np.mean(self.permuted.predictability))) / spread
+        spread = float(np.std(self.permuted, ddof=1))
+        if spread < 1e-12:
+            return None
+        return (self.predictability - float(np.mean(self.permuted))) / spread
 
     @property
     def rank(self) -> int:
         """Place of P among the permuted labels, 1 for the highest; ties count against it."""
-        return 1 + sum(p >= self.predictability for p in self.permuted.predictability)
+        return 1 + sum(p >= self.predictability for p in self.permuted)
 
 
 def settled(facts: Sequence[ChainFacts], found: int) -> bool:

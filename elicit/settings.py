@@ -104,12 +104,17 @@ class RunSettings:
 
     def predictability_for(self, scorer: Scorer, rng: np.random.Generator) -> Predictability:
         """The measure these settings name; which demonstrations are shown is drawn by seed."""
-        limit = self._limit(scorer)
+        return self.predictability_of(scorer.n_items, self.limit_for(scorer), rng)
+
+    def predictability_of(
+        self, n_items: int, limit: int | None, rng: np.random.Generator
+    ) -> Predictability:
+        """The same where it is known how many demonstrations a prompt shows at most."""
         if self.predictability == "prequential":
             others = (self.orders - 1) // 2
-            ranks = [rng.permutation(scorer.n_items) for _ in range(others)]
+            ranks = [rng.permutation(n_items) for _ in range(others)]
             return Prequential(self.orders, np.array(ranks) if ranks else None, limit)
-        rank = None if limit is None else rng.permutation(scorer.n_items)
+        rank = None if limit is None else rng.permutation(n_items)
         if self.predictability == "loo":
             return LeaveOneOut(rank, limit)
         return Folds(self.folds, rank, limit)
@@ -118,7 +123,12 @@ class RunSettings:
         """How prompts are written for a model that wants this form."""
         return "text" if form == "text" else self.chat_form
 
-    def _limit(self, scorer: Scorer) -> int | None:
+    def limit_for(self, scorer: Scorer) -> int | None:
+        """Demonstrations that a prompt shows at most; None for all.
+
+        Raises:
+            InputError: they are to fit a context that is not known, or not one fits.
+        """
         if self.demonstrations == "all":
             return None
         if self.demonstrations != "fit":

@@ -55,7 +55,7 @@ def _again(e: Evidence) -> str:
 
 def _warnings(e: Evidence) -> Iterator[Finding]:
     yield from _about_prediction(e)
-    if e.reported.information.total > 0 and not e.again:
+    if e.others and e.reported.information.total > 0 and not e.again:
         nearest = max(chain.likeness for chain in e.others)
         yield _warning(
             "chains-disagree",
@@ -148,13 +148,19 @@ def _about_prediction(e: Evidence) -> Iterator[Finding]:
     if told.total > 0 and e.rank > 1:
         yield _warning(
             "no-better-than-permuted",
-            f"The labels rank {e.rank} of {len(e.permuted.predictability) + 1} among "
+            f"The labels rank {e.rank} of {len(e.permuted) + 1} among "
             "themselves permuted: the model predicts others as well.",
             "The labels say nothing of the items: change the prompt or ask another model.",
         )
 
 
 def _notes(e: Evidence) -> Iterator[Finding]:
+    if not e.others:
+        yield _note(
+            "one-search",
+            "One search was made, so whether another would find the same split is not known.",
+            "`elicit diagnose` starts several at random, and compares what they find.",
+        )
     top = max(e.chains, key=lambda chain: chain.objective)
     if top.one_label and not e.reported.one_label and e.reported.information.convincing:
         yield _note(

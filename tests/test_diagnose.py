@@ -19,12 +19,21 @@ from elicit.cli.diagnose import diagnose as command
 from elicit.cli.diagnose import facts
 from elicit.cli.tasks import open_task
 from elicit.constraints import Constraint
-from elicit.diagnose import Diagnosis, diagnose, reordered, tied
+from elicit.diagnose import Diagnosis, diagnose
+from elicit.made_up_labels import reordered
 from elicit.outcome import Chain
 from elicit.providers.usage import BudgetReached, Limits
-from elicit.salience import Comparison, Evidence, chain_facts, information, settled
+from elicit.salience import (
+    Comparison,
+    Evidence,
+    chain_facts,
+    chosen_chain,
+    information,
+    settled,
+)
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings
+from elicit.surface_labels import tied
 from elicit.task import Task
 from elicit.verdict import findings, told_verdict, verdict
 
@@ -51,7 +60,8 @@ def chain(
 
 
 def evidence(*chains: Chain, names: tuple[str, ...] = ("no", "yes")) -> Evidence:
-    found, facts = chain_facts(chains, len(names))
+    found = chosen_chain(chains, len(names))
+    facts = chain_facts(chains, len(names), found)
     return Evidence(
         label_names=names,
         chains=facts,
@@ -279,7 +289,8 @@ def test_more_chains_are_asked_for_until_a_split_is_found_again() -> None:
         ([chain(HALF), chain(1 - HALF)], True),
         ([chain(NONE, 0.999), chain(NONE, 0.999)], False),
     ):
-        found, facts = chain_facts(chains, 2)
+        found = chosen_chain(chains, 2)
+        facts = chain_facts(chains, 2, found)
         assert settled(facts, found) == enough
 
 
