@@ -1,50 +1,60 @@
-"""Shows a search as it goes: a bar on a terminal, a line now and then elsewhere."""
+"""Shows a search as it goes: a few lines that change on a terminal, a line now and then
+elsewhere. Events cost next to nothing: what they tell is kept, and drawn a few times a second.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
 
+from elicit.cli.progress_lines import Seen
+from elicit.cli.sparkline import levels_for
 from elicit.providers.base import Usage
 from elicit.run import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
+DRAWN_A_SECOND = 8
 
 
 class Display:
-    """What is known of a search so far; whoever shows it is told when that changes."""
+    """Takes what a search tells of itself."""
 
-    def __init__(self, show: Callable[[Progress | None, Usage], None]) -> None:
-        self._show = show
-        self._newest: Progress | None = None
+    def __init__(self, seen: Seen, changed: Callable[[], None]) -> None:
+        self._seen = seen
+        self._changed = changed
 
     def progress(self, event: Progress) -> None:
         """A search made a step."""
-        self._newest = event
-        self._show(event, event.usage)
+        self._seen.progress(event)
+        self._changed()
 
     def usage(self, usage: Usage) -> None:
         """Something was spent, within a step."""
-        self._show(self._newest, usage)
+        self._seen.usage(usage)
+        self._changed()
 
 
 @contextmanager
-def shown_progress(console: Console, title: str) -> Iterator[Display]:
+def shown_progress(
+    console: Console, title: str, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Display]:
     """A display to tell of events. An interrupt is told what to do next, a warning from
-    below is a line of its own."""
+    below is a line of its own. `clock` gives seconds."""
     warnings = _Warnings(console)
     logging.getLogger("elicit").addHandler(warnings)
+    seen = Seen(title, clock)
     try:
-        with _shown(console, title) as show:
-            yield Display(show)
+        with _shown(console, seen, clock) as changed:
+            yield Display(seen, changed)
     except KeyboardInterrupt:
-        console.print("interrupted; `elicit runs` shows what can be resumed")
+        console.print("interrupted; `elicit runs` shows what can be resumed", soft_wrap=True)
         raise
     finally:
         logging.getLogger("elicit").removeHandler(warnings)
@@ -59,57 +69,47 @@ class _Warnings(logging.Handler):
         self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
+class _Panel:
+    """The lines that are drawn, at the width that the terminal has at that moment."""
+
+    def __init__(self, seen: Seen, levels: str) -> None:
+        self._seen = seen
+        self._levels = levels
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # The last column is left free: some terminals begin a new line after it.
+        lines = self._seen.lines(max(1, options.max_width - 1), self._levels)
+        for place, (words, curve) in enumerate(lines):
+            text = Text(words, style="" if place else "bold", no_wrap=True, overflow="crop")
+            yield text.append(curve, "cyan")
+
+
 @contextmanager
-def _shown(console: Console, title: str) -> Iterator[Callable[[Progress | None, Usage], None]]:
-    if not console.is_terminal:
-        yield _lines(console, title)
+def _shown(
+    console: Console, seen: Seen, clock: Callable[[], float]
+) -> Iterator[Callable[[], None]]:
+    if not console.is_interactive or console.is_dumb_terminal:
+        yield _lines(console, seen, clock)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=None, facts="")
-
-        def show(event: Progress | None, usage: Usage) -> None:
-            bar.update(
-                task,
-                total=None if event is None else event.iterations,
-                completed=0 if event is None else event.state.iteration,
-                facts=_facts(event, usage),
-            )
-
-        yield show
+    panel = _Panel(seen, levels_for(console.encoding))
+    with Live(
+        panel,
+        console=console,
+        refresh_per_second=DRAWN_A_SECOND,
+        transient=True,
+        # What is piped on is no part of the terminal.
+        redirect_stdout=sys.stdout.isatty(),
+    ):
+        yield lambda: None
 
 
-def _facts(event: Progress | None, usage: Usage) -> str:
-    parts = []
-    if event is not None:
-        s = event.state
-        parts.append(
-            f"chain {event.chain + 1}/{event.chains}  U {s.objective:.2f}  "
-            f"T {s.temperature:.2f}  accepted {s.accepted}"
-        )
-    if usage.calls:
-        parts.append(f"{usage.calls:,} requests")
-    parts.append(f"{usage.spent_tokens:,} tokens  {usage.cached:,} cached")
-    if usage.cost_usd is not None:
-        parts.append(f"${usage.cost_usd:.4f}")
-    return "  ".join(parts)
+def _lines(console: Console, seen: Seen, clock: Callable[[], float]) -> Callable[[], None]:
+    last = clock()
 
-
-def _lines(console: Console, title: str) -> Callable[[Progress | None, Usage], None]:
-    last = time.monotonic()
-
-    def show(event: Progress | None, usage: Usage) -> None:
+    def show() -> None:
         nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            done = "begins" if event is None else f"{event.state.iteration}/{event.iterations}"
-            facts = _facts(event, usage)
-            console.print(f"{title}: {done}  {facts}", soft_wrap=True, highlight=False)
+        if clock() - last >= SECONDS_BETWEEN_LINES:
+            last = clock()
+            console.print(seen.line(), soft_wrap=True, highlight=False, markup=False)
 
     return show
