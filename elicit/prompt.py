@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta
+from jinja2 import (
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+    UndefinedError,
+    meta,
+    nodes,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 
@@ -57,7 +64,7 @@ class Template:
             raise TaskError(
                 f"{self.origin}: [prompt] item, line {error.lineno}: {error.message}"
             ) from error
-        names = frozenset(meta.find_undeclared_variables(syntax))
+        names = _names(syntax)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "_compiled", compiled)
 
@@ -92,7 +99,26 @@ class Template:
         return text
 
     def _stream(self, fields: Mapping[str, object]) -> Sequence[str]:
-        return self._compiled.generate(dict(fields))  # type: ignore[attr-defined, no-any-return]  # jinja2 has no public type for a compiled template's stream
+        return self._compiled.generate({"fields": fields, **fields})  # type: ignore[attr-defined, no-any-return]  # jinja2 has no public type for a compiled template's stream
+
+
+def _names(syntax: nodes.Template) -> frozenset[str]:
+    """The fields a template asks for, by their names or as `fields["any name"]`."""
+    names = meta.find_undeclared_variables(syntax)
+    asked = [
+        found.arg.value
+        for found in syntax.find_all(nodes.Getitem)
+        if isinstance(found.node, nodes.Name)
+        and found.node.name == "fields"
+        and isinstance(found.arg, nodes.Const)
+        and isinstance(found.arg.value, str)
+    ]
+    uses = sum(name.name == "fields" for name in syntax.find_all(nodes.Name))
+    # Any other use could show a field unseen by the checks that go by these names: it is
+    # taken for a field of that name, which there is not.
+    if asked and uses == len(asked):
+        names.discard("fields")
+    return frozenset(names | set(asked))
 
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(

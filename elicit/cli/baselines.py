@@ -61,7 +61,8 @@ def baselines(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """The model alone and after random, gold and human labels, beside finished runs.
+    """What the model says without a search: alone and after random, gold and human labels.
+    Finished runs stand beside it.
 
     Repeated, it costs nothing.
     """

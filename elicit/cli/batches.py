@@ -29,7 +29,7 @@ def batches(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the batches that were submitted, or end those that run. What a batch answered is
+    """List submitted batches, or end those that run. What a batch answered is
     billed; resume its run to read it, also after it was ended."""
     with open_store(cache) as store:
         found = Batches(store).records(model)

@@ -25,7 +25,9 @@ from elicit.cache.verify import verify
 if TYPE_CHECKING:
     from elicit.providers.base import Provider
 
-app = typer.Typer(help="Look into the store of scores, check, prune and export it.")
+app = typer.Typer(
+    help="Look into the store of scores, check, prune and export it.", add_completion=False
+)
 
 CacheOption = Annotated[
     Path | None,

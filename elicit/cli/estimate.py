@@ -54,8 +54,8 @@ def estimate(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse a run against made-up models and count. The model itself is sent nothing; what
-    the store holds of the task (after `elicit baselines`, say) makes the count truer."""
+    """Count what a run will take, and send nothing: it is rehearsed against made-up models.
+    What the store holds of the task (after `elicit baselines`, say) makes the count truer."""
     loaded = open_task(task, limit)
     flags = {"method": method, "seed": seed, "chains": chains, "prior": prior}
     chosen = resolved(task, loaded, settings, **flags).settings

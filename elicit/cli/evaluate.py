@@ -14,7 +14,7 @@ from rich.table import Table
 
 from elicit.cache.errors import InputError
 from elicit.cache.runs import RunStore
-from elicit.cli.options import AsJson, Cache
+from elicit.cli.options import AsJson, Cache, RunName
 from elicit.cli.output import notes, out, print_facts, print_json
 from elicit.cli.tasks import open_task, task_file, tell_reworded
 from elicit.evaluation import Evaluation
@@ -26,7 +26,7 @@ CURVE_COLUMNS = ("curve", "x", "y", "n", "low", "high")
 
 
 def evaluate_run(
-    name: Annotated[str, typer.Argument(help="A run's name.")],
+    name: RunName,
     gold: Annotated[str | None, typer.Option(help="A task file with a gold column.")] = None,
     curves: Annotated[
         Path | None,

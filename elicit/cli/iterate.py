@@ -63,8 +63,8 @@ def iterate(
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label a part of a task, tune the model on it, label the next with the tuned model, and so
-    on. What was interrupted goes on when it is given again."""
+    """Label a part, tune the model on it, label the next with the tuned model, and so on. What
+    was interrupted goes on when it is given again."""
     loaded = open_task(task, limit)
     chosen = resolved(task, loaded, settings, method=method, seed=seed, prior=prior).settings
     with shown_progress(notes, loaded.name) as progress, open_store(cache) as store:

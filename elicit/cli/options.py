@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 
 from elicit.cache.errors import InputError
+from elicit.cli.completion import (
+    complete_methods,
+    complete_runs,
+    complete_settings,
+    complete_tasks,
+)
 from elicit.providers.usage import Limits
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -44,7 +50,10 @@ Prior = Annotated[
     str | None,
     typer.Option("--prior", help="Expected shares of the labels, as False=0.9,True=0.1."),
 ]
-Method = Annotated[str | None, typer.Option("--method", help="icm or bootstrap.")]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", help="icm or bootstrap.", autocompletion=complete_methods),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -57,9 +66,27 @@ Model = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Decides every draw.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting, NAME=VALUE.")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A run's name; `elicit runs` lists them.",
+        autocompletion=complete_runs,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Any other setting, NAME=VALUE.", autocompletion=complete_settings
+    ),
+]
 TaskName = Annotated[
-    str, typer.Argument(metavar="TASK", help="A task file, or an embedded task's name.")
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="A task file, or an embedded task's name.",
+        autocompletion=complete_tasks,
+    ),
 ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib.resources import files
 from pathlib import Path
 
+from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.cli.output import notes
 from elicit.run_labels import worded_otherwise
@@ -19,8 +21,19 @@ def embedded_tasks() -> dict[str, Path]:
 
 
 def task_file(name: str) -> Path:
-    """Where a task is: a file, or an embedded task by its name."""
-    return embedded_tasks().get(name, Path(name))
+    """Where a task is: a file, or an embedded task by its name.
+
+    Raises:
+        InputError: it is neither; the nearest embedded one is suggested. A path that has a
+            suffix is left to whoever reads it.
+    """
+    embedded = embedded_tasks()
+    path = embedded.get(name, Path(name))
+    if name not in embedded and not path.suffix and not path.exists():
+        near = difflib.get_close_matches(name, embedded, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`elicit tasks` lists those embedded"
+        raise InputError(f"{name}: there is no such task file, nor an embedded task; {hint}")
+    return path
 
 
 def tell_reworded(run: Run, task: Task, source: str) -> None:
