@@ -25,10 +25,11 @@ from elicit.providers.registry import in_batches, open_model
 from elicit.providers.sampled import SampledProvider
 from elicit.providers.usage import Account, Limits, Meter
 from elicit.run import Progress, begin, drive
+from elicit.run_record import RunRecord, record_of
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
 from elicit.task import Task
-from elicit.whole_file import write_whole
+from elicit.whole_file import save, write_whole
 
 CachePath = str | Path | Literal[False] | None
 """A store's file; None for the default one, False for none that outlasts the call."""
@@ -39,8 +40,12 @@ class Result:
     """Labels elicited for a task."""
 
     task: Task
-    run: Run
+    record: RunRecord
     outcome: Outcome
+
+    @property
+    def run(self) -> Run:
+        return self.record.run
 
     @property
     def labels(self) -> IntArray:
@@ -87,6 +92,20 @@ class Result:
                 f"{path}: can't be written: {error.strerror}. The labels are kept: "
                 f"`elicit resume {self.run.name} --out FOLDER`."
             ) from error
+        return path
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML file that shows the run and needs nothing else. `elicit report` adds
+        what gold labels say.
+
+        Raises:
+            InputError: the file can't be written there.
+        """
+        from elicit.report.gather import gather
+        from elicit.report.page import page
+
+        path = Path(path)
+        save(path, page(gather(self.record, self.task)).encode())
         return path
 
     def summary(self) -> dict[str, object]:
@@ -193,7 +212,7 @@ def label(
         runs = RunStore(store)
         run = begin(runs, task, meter, model, chosen, name, batch=batch)
         outcome = drive(run, runs, task, meter, on_progress)
-        return Result(task, runs.get(run.name), outcome)
+        return Result(task, record_of(runs, runs.get(run.name)), outcome)
 
 
 def task_path_of(run: Run) -> str:
@@ -238,8 +257,8 @@ def resume(
                 "start a new run (scores of unchanged prompts are kept)"
             )
         if run.result is not None:
-            return Result(task, run, replace(outcome_of(run), usage=Usage()))
+            return Result(task, record_of(runs, run), replace(outcome_of(run), usage=Usage()))
         batch = bool(run.settings.get("batch"))
         with metered(run.model, store, limits, on_usage, batch=batch) as meter:
             outcome = drive(run, runs, task, meter, on_progress, force=force)
-            return Result(task, runs.get(name), outcome)
+            return Result(task, record_of(runs, runs.get(name)), outcome)
