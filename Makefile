@@ -5,6 +5,7 @@ BIN = .venv/bin
 READY = .venv/ready
 LORA = .venv/lora
 AXOLOTL = .venv-axolotl/ready
+ECOSYSTEM = .venv-ecosystem/ready
 VLLM = .venv-vllm/ready
 
 .PHONY: demo test lint types unit lock
@@ -21,7 +22,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY) $(LORA) $(AXOLOTL) $(VLLM)
+unit: $(READY) $(LORA) $(AXOLOTL) $(ECOSYSTEM) $(VLLM)
 	$(BIN)/python -m pytest
 
 # Needs uv. Notes every version with its hashes, for all platforms.
@@ -45,6 +46,17 @@ $(AXOLOTL): $(LORA) requirements-axolotl.lock
 		$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$site/elicit.pth; \
 	done
 	touch $(AXOLOTL)
+
+# inspect_ai and lm-evaluation-harness, which read exports too: each has versions of its own
+# as well, and sees what is in .venv.
+$(ECOSYSTEM): $(LORA) requirements-ecosystem.lock
+	$(PYTHON) -m venv .venv-ecosystem
+	-.venv-ecosystem/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-ecosystem.lock
+	for site in .venv-ecosystem/lib/python*/site-packages; do \
+		$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$site/elicit.pth; \
+	done
+	touch $(ECOSYSTEM)
 
 # vLLM, one of the two real servers that hosted models are tested against, wants other
 # versions of what elicit uses. Its lock is for Linux on x86-64, with PyTorch's CPU build;

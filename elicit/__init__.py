@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from elicit.cache.errors import ElicitError
     from elicit.constraints import Constraint, Custom
-    from elicit.labelling import Result, label
+    from elicit.labelling import Result, label, resume
     from elicit.prompt import Template
-    from elicit.providers.usage import Limits
+    from elicit.providers.base import Usage
+    from elicit.providers.usage import BudgetReached, Limits
     from elicit.task import Item, Task
     from elicit.task_file import load_task
 
 __all__ = [
+    "BudgetReached",
     "Constraint",
     "Custom",
     "ElicitError",
@@ -21,13 +23,16 @@ __all__ = [
     "Result",
     "Task",
     "Template",
+    "Usage",
     "label",
     "load_task",
+    "resume",
 ]
 __version__ = "0.1.0"
 
 # Imported when first asked for: the command line lists its commands without numpy or scipy.
 _PLACES = {
+    "BudgetReached": "providers.usage",
     "Constraint": "constraints",
     "Custom": "constraints",
     "ElicitError": "cache.errors",
@@ -36,8 +41,10 @@ _PLACES = {
     "Result": "labelling",
     "Task": "task",
     "Template": "prompt",
+    "Usage": "providers.base",
     "label": "labelling",
     "load_task": "task_file",
+    "resume": "labelling",
 }
 
 

@@ -1,4 +1,4 @@
-"""Rows of data from JSON Lines, CSV, Parquet and Hugging Face data sets."""
+"""Rows of data from JSON Lines, CSV, Parquet and Hugging Face data sets, hosted or saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from elicit.prompt import TaskError
 
@@ -37,12 +40,15 @@ def read_rows(source: str, folder: Path) -> list[Row]:
 
 
 def _file(path: Path) -> list[Row]:
+    if path.is_dir():
+        return _saved(path)
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise TaskError(f"{path}: use a .jsonl, .csv or .parquet file, or hf:org/name")
-    if path.is_dir():
-        raise TaskError(f"{path}: is a folder; name a file")
+        raise TaskError(
+            f"{path}: use a .jsonl, .csv or .parquet file, a folder that datasets saved, or "
+            "hf:org/name"
+        )
     if not path.exists():
         raise TaskError(f"{path}: there is no such file")
     try:
@@ -116,13 +122,26 @@ def _parquet(path: Path) -> list[Row]:
     ]
 
 
-def _hugging_face(name: str) -> list[Row]:
-    try:
-        import datasets
-    except ImportError as error:
+def _saved(path: Path) -> list[Row]:
+    """A data set that `save_to_disk` wrote; of several splits, the folder of one."""
+    if (path / "dataset_dict.json").exists():
+        splits = sorted(p.name for p in path.iterdir() if (p / "state.json").exists())
+        raise TaskError(f"{path}: holds the splits {', '.join(splits)}: name one's folder")
+    if not (path / "state.json").exists():
         raise TaskError(
-            f"hf:{name}: needs the datasets package: pip install 'elicit-lm[hf]'"
-        ) from error
+            f"{path}: is a folder; name a file, or a folder that datasets' save_to_disk wrote"
+        )
+    datasets = _datasets(str(path))
+    try:
+        table = datasets.load_from_disk(path)
+    # Its own files are read without a check: a damaged one may raise any of these.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TaskError(f"{path}: not a sound data set: {_first_line(error)}") from error
+    return _table_rows(table, path.name)
+
+
+def _hugging_face(name: str) -> list[Row]:
+    datasets = _datasets(f"hf:{name}")
     parts = name.split("/")
     if len(parts) not in (2, 3) or not all(parts):
         raise TaskError(f"hf:{name}: write hf:org/name or hf:org/name/split")
@@ -130,5 +149,36 @@ def _hugging_face(name: str) -> list[Row]:
     try:
         table = datasets.load_dataset("/".join(parts[:2]), split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise TaskError(f"hf:{name}: {str(error).splitlines()[0]}") from error
-    return [Row(f"hf:{name} row {i}", dict(fields)) for i, fields in enumerate(table, 1)]
+        raise TaskError(f"hf:{name}: {_first_line(error)}") from error
+    return _table_rows(table, f"hf:{name}")
+
+
+def _datasets(source: str) -> ModuleType:
+    try:
+        return import_module("datasets")
+    except ImportError as error:
+        raise TaskError(
+            f"{source}: needs the datasets package: pip install 'elicit-lm[hf]'"
+        ) from error
+
+
+def _table_rows(table: Any, source: str) -> list[Row]:
+    """Class labels, which such a table has as numbers, come by their names; -1, which stands
+    there for none, as null."""
+    classes = {
+        column: [*kind.names, None]
+        for column, kind in table.features.items()
+        if hasattr(kind, "names")
+    }
+    return [
+        Row(f"{source} row {i}", {k: _named(v, classes.get(k)) for k, v in fields.items()})
+        for i, fields in enumerate(table, 1)
+    ]
+
+
+def _named(value: Any, names: list[str | None] | None) -> object:
+    return value if names is None or value is None else names[value]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -23,6 +23,8 @@ verbalizer, as in `elicit finetune`:
 - `dpo`: `prompt`, `chosen`, `rejected`: the label against the likeliest other one.
 
 `sft` and `dpo` are of plain text, or of messages for a model that chats.
+
+What is a folder and no file is in `export_folder`.
 """
 
 from __future__ import annotations
@@ -93,26 +95,17 @@ def export(
     """
     if chat and form in get_args(Table):
         raise InputError(f"{form} has no prompts to write as a chat: export sft, chat or dpo")
-    check_same_task(run, task)
-    found = _found(run, task)
-    kept = np.ones(found.labels.size, bool)
-    if min_log_odds is not None:
-        kept &= found.log_odds >= min_log_odds
-    if form in get_args(Training):
-        kept &= found.labels != UNLABELLED
-    if not kept.any():
-        bound = "" if min_log_odds is None else f" with log-odds of {min_log_odds} or more"
-        raise InputError(f"run {run.name!r} has no label{bound}: nothing is left to export")
+    found, kept = chosen(run, task, min_log_odds, labelled=form in get_args(Training))
     if form in get_args(Table):
-        content = _TABLES[form](_table(task, found, kept))
+        content = _TABLES[form](table(task, found, kept))
     else:
-        content = _jsonl(_training(task, found, kept, form, chat=chat))
+        content = jsonl(training(task, found, kept, form, chat=chat))
     rows = int(kept.sum())
     return Export(content, rows, kept.size - rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """A run's answer in the order of a task's items; shapes as in `Answer`."""
 
     labels: IntArray
@@ -121,16 +114,35 @@ class _Found:
     run_name: str
 
 
-def _found(run: Run, task: Task) -> _Found:
+def chosen(
+    run: Run, task: Task, min_log_odds: float | None, *, labelled: bool
+) -> tuple[Found, NDArray[np.bool_]]:
+    """A run's answer, and which items, (n_items,), are to be exported: where `labelled`, none
+    that it abstained from. See `export`."""
+    check_same_task(run, task)
+    found = _found(run, task)
+    kept = np.ones(found.labels.size, bool)
+    if min_log_odds is not None:
+        kept &= found.log_odds >= min_log_odds
+    if labelled:
+        kept &= found.labels != UNLABELLED
+    if not kept.any():
+        bound = "" if min_log_odds is None else f" with log-odds of {min_log_odds} or more"
+        raise InputError(f"run {run.name!r} has no label{bound}: nothing is left to export")
+    return found, kept
+
+
+def _found(run: Run, task: Task) -> Found:
     answer = outcome_of(run).answer
     labels = labels_of_run(run, task)
     place = {identifier: number for number, identifier in enumerate(result_of(run)["ids"])}
     order = [place[item.id] for item in task.items]
     log_probs = None if answer.log_probs is None else answer.log_probs[order]
-    return _Found(labels, answer.log_odds[order], log_probs, run.name)
+    return Found(labels, answer.log_odds[order], log_probs, run.name)
 
 
-def _table(task: Task, found: _Found, kept: NDArray[np.bool_]) -> list[_Row]:
+def table(task: Task, found: Found, kept: NDArray[np.bool_]) -> list[_Row]:
+    """The rows of a table; see the module."""
     questions = task.render().questions
     rows = []
     for number in np.flatnonzero(kept).tolist():
@@ -151,9 +163,10 @@ def _table(task: Task, found: _Found, kept: NDArray[np.bool_]) -> list[_Row]:
     return rows
 
 
-def _training(
-    task: Task, found: _Found, kept: NDArray[np.bool_], form: Format, *, chat: bool
+def training(
+    task: Task, found: Found, kept: NDArray[np.bool_], form: Format, *, chat: bool
 ) -> list[_Row]:
+    """The rows of a training file; see the module."""
     # Both forms of a chat are the same where there are no demonstrations.
     rendered = task.render("block" if chat or form == "chat" else "text")
     ids = [item.id for item in task.items]
@@ -174,7 +187,7 @@ def _training(
 def _with_the_next_label(
     examples: Sequence[Example],
     rendered: RenderedTask,
-    found: _Found,
+    found: Found,
     kept: NDArray[np.bool_],
 ) -> list[Example]:
     """The examples with the likeliest label that they do not have."""
@@ -207,14 +220,15 @@ def _split(row: Mapping[str, Any]) -> tuple[object, object]:
     return row["prompt"], row["completion"]
 
 
-def _jsonl(rows: Sequence[_Row]) -> bytes:
+def jsonl(rows: Sequence[_Row]) -> bytes:
+    """Rows as JSON Lines."""
     # Characters beyond ASCII are escaped: lone surrogates of the data, and those that some
     # readers take for the end of a line.
     return "".join(f"{json.dumps(row)}\n" for row in rows).encode("ascii")
 
 
 def _csv(rows: Sequence[_Row]) -> bytes:
-    _check_unicode(rows, "csv")
+    check_unicode(rows, "csv")
     text = io.StringIO(newline="")
     # Lines end in \r\n, or Python 3.11 would leave a cell with a lone \r unquoted.
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\r\n")
@@ -227,7 +241,7 @@ def _parquet(rows: Sequence[_Row]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _check_unicode(rows, "parquet")
+    check_unicode(rows, "parquet")
     texts = {"id", "label", "text"}
     # Given and not guessed: a column of nulls alone has a type too.
     schema = pa.schema(
@@ -238,7 +252,12 @@ def _parquet(rows: Sequence[_Row]) -> bytes:
     return file.getvalue()
 
 
-def _check_unicode(rows: Sequence[_Row], form: Format) -> None:
+def check_unicode(rows: Sequence[_Row], form: str) -> None:
+    """Refuse a row of texts that the form can't hold.
+
+    Raises:
+        InputError: it names the item.
+    """
     for row in rows:
         try:
             "".join(
@@ -251,4 +270,4 @@ def _check_unicode(rows: Sequence[_Row], form: Format) -> None:
             ) from error
 
 
-_TABLES = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+_TABLES = {"jsonl": jsonl, "csv": _csv, "parquet": _parquet}

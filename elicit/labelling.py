@@ -29,6 +29,7 @@ from elicit.run_record import RunRecord, record_of
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
 from elicit.task import Task
+from elicit.task_file import load_task
 from elicit.whole_file import save, write_whole
 
 CachePath = str | Path | Literal[False] | None
@@ -62,6 +63,11 @@ class Result:
         """(n_items, n_labels), normalised natural logs: how the model predicts each item from
         the labels of the others. None of a run made before they were kept."""
         return self.outcome.answer.log_probs
+
+    @property
+    def inconsistency(self) -> int:
+        """Inconsistencies left among the labels, those abstained from included."""
+        return self.outcome.answer.inconsistency
 
     @property
     def usage(self) -> Usage:
@@ -118,7 +124,7 @@ class Result:
             "labels": {name: names.count(name) for name in self.task.labels},
             "abstained": names.count(None),
             "objective": self.outcome.best.objective,
-            "inconsistency": self.outcome.answer.inconsistency,
+            "inconsistency": self.inconsistency,
             "agreement": mean_agreement([chain.labels for chain in self.outcome.chains]),
             "mean_coverage": self.outcome.mean_coverage,
             "bounded_share": self.outcome.bounded_share,
@@ -231,7 +237,7 @@ def task_path_of(run: Run) -> str:
 
 def resume(
     name: str,
-    load: Callable[[str, int], Task],
+    load: Callable[[str, int], Task] = load_task,
     *,
     cache: str | Path | None = None,
     limits: Limits | None = None,

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from elicit.cache.batches import Batches
 from elicit.cache.findings import Findings
 from elicit.cache.store import ScoreStore
 from elicit.providers.base import UNBOUNDED, Budget, ModelError, Provider
+from elicit.providers.plugins import open_plugin, plugin_prefixes
 from elicit.providers.presets import presets
 
 if TYPE_CHECKING:
@@ -178,14 +178,14 @@ def open_model(
         prefix, rest = "tiny", name.removeprefix("tiny")
     if prefix in FACTORIES:
         return FACTORIES[prefix](rest)
-    for point in entry_points(group="elicit.providers", name=prefix):
-        factory: Factory = point.load()
-        return factory(rest)
+    plugin = open_plugin(prefix, rest)
+    if plugin is not None:
+        return plugin
     if _is_hosted(name):
         with _hosted_packages():
             from elicit.providers.opening import Opening
         return _opened(prefix, rest, Opening(findings, budget, ask, again))
-    prefixes = [*FACTORIES, *hosted_prefixes()]
+    prefixes = [*FACTORIES, *hosted_prefixes(), *plugin_prefixes()]
     near = difflib.get_close_matches(prefix, prefixes, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ModelError(f"unknown model {name!r}{hint} (known: {', '.join(prefixes)})")

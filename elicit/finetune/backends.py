@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 HOSTED = ("openai", "together", "fireworks")
 """Providers that tune models."""
+ALIGN = "align"
+"""Of the jobs that `elicit align` begins and goes on with."""
 
 
 def open_tuning(

@@ -19,8 +19,7 @@ from elicit.cache.runs import Run, RunStore
 from elicit.cache.store import ScoreStore
 from elicit.constraints import UNLABELLED, Rules
 from elicit.finetune.examples import examples_of
-from elicit.finetune.jobs import job_for
-from elicit.finetune.local import form_of, is_there, local_job, tuned
+from elicit.finetune.local import form_of, local_job, model_of, tuned_here
 from elicit.labelling import metered
 from elicit.outcome import Outcome, outcome_of
 from elicit.providers.base import Usage
@@ -110,12 +109,8 @@ def iterate(
         labels[items] = outcome.answer.labels
         examples = examples_of(rendered, ids, labels)
         wanted = local_job(model, run, base, tuning or {})
-        job = job_for(jobs, wanted, examples, folder, sound=is_there)
-        with jobs.claim(job) as held:
-            job = tuned(jobs, held, on_event) if held.is_open else held
-        if job.result is None:
-            raise InputError(f"job {job.name!r} was {job.state}; give the same again")
-        made = str(job.result["model"])
+        job = tuned_here(jobs, wanted, examples, folder, on_event)
+        made = model_of(job)
         turns.append(Turn(run, asked, items, job.name, made))
         asked = made
     return Iterated(labels, tuple(turns), account.spent)

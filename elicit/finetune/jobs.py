@@ -101,9 +101,11 @@ def found_or_made(
     prepare: Callable[[Path], None] = lambda _: None,
     again: bool = False,
     sound: Callable[[Job], bool] = lambda _: True,
+    option: str = "--job",
 ) -> Job:
     """The job of that digest, or a new one in a folder of its own within `folder`, for which
-    `prepare` writes what it needs: both are there, or neither. See `job_for`."""
+    `prepare` writes what it needs: both are there, or neither. `option` is the one that names
+    a job. See `job_for`."""
     with jobs.store.transaction():
         known = None if again else jobs.of_digest(digest)
         if known is not None and sound(known):
@@ -118,6 +120,7 @@ def found_or_made(
             settings=settings,
             digest=digest,
             folder=str(place),
+            option=option,
         )
         prepare(place)
     return job

@@ -7,7 +7,7 @@ from the last checkpoint in the job's folder, to the same adapter.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from elicit.cache.errors import ElicitError, InputError
 from elicit.cache.jobs import Job, JobEvent, JobStore
-from elicit.finetune.examples import load
-from elicit.finetune.jobs import EXAMPLES, Wanted
+from elicit.finetune.examples import Example, load
+from elicit.finetune.jobs import EXAMPLES, Wanted, job_for
 from elicit.finetune.lora_settings import LoraSettings
 from elicit.providers.base import Form
 from elicit.providers.registry import local_model, open_model
@@ -162,3 +162,32 @@ def tuned(jobs: JobStore, job: Job, on_event: Callable[[JobEvent], None]) -> Job
         "peak_mib": round(took.peak_memory / 2**20),
     }
     return jobs.update(job, "done", result=result)
+
+
+def tuned_here(
+    jobs: JobStore,
+    wanted: Wanted,
+    examples: Sequence[Example],
+    folder: Path,
+    on_event: Callable[[JobEvent], None] = lambda _: None,
+) -> Job:
+    """The job of this model and these examples, done: the one there is, gone on with where it
+    was left, or a new one within `folder`.
+
+    Raises:
+        InputError: another process works on it, or it was ended.
+        ElicitError: see `tuned`.
+    """
+    job = job_for(jobs, wanted, examples, folder, sound=is_there)
+    with jobs.claim(job) as held:
+        job = tuned(jobs, held, on_event) if held.is_open else held
+    if job.result is None:
+        raise InputError(f"job {job.name!r} was {job.state}; give the same again")
+    return job
+
+
+def model_of(job: Job) -> str:
+    """The name of the model that a job made, which every command takes."""
+    if job.result is None:
+        raise ValueError(f"job {job.name} is {job.state}")
+    return str(job.result["model"])
