@@ -30,7 +30,7 @@ def chromium() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A browser without a window, closed at the end; where there is none the test is skipped."""
+    """A browser without a window, closed at the end; the test is skipped where none is."""
     path = chromium()
     if path is None:
         pytest.skip(f"no browser: install {NAMES[0]} or set CHROMIUM to one")

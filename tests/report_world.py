@@ -51,7 +51,7 @@ def curve(n: int = 30, seed: int = 0) -> Curve:
 def items(
     n: int, labels: int = 2, chains: int = 3, texts: Sequence[str] | None = None
 ) -> tuple[ItemFacts, ...]:
-    """Items of every kind: sure and unsure, right and wrong, flipped, inconsistent, abstained."""
+    """Items of every kind: right and wrong, flipped, inconsistent, abstained."""
     rng = random.Random(n)
     found = []
     for k in range(n):

@@ -7,17 +7,12 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from elicit.evaluation import Estimate
-from elicit.report.axes import Scale, apart, limits, thinned, ticks
-from elicit.report.embedded import block, cut_to, size
-from elicit.report.facts import MISSING, ChainFacts, RunFacts
-from elicit.report.page import comparison_page, page
-from tests.report_world import (
+from report_world import (
     begun,
     comparison,
     curve,
@@ -26,6 +21,12 @@ from tests.report_world import (
     prompts_of,
     without_gold,
 )
+
+from elicit.evaluation import Estimate
+from elicit.report.axes import Scale, apart, limits, thinned, ticks
+from elicit.report.embedded import block, cut_to, size
+from elicit.report.facts import MISSING, ChainFacts, RunFacts
+from elicit.report.page import comparison_page, page
 
 MEGABYTE = 1_000_000
 VOID = {"meta", "input", "br"}
@@ -228,7 +229,7 @@ def test_ticks_are_few_and_within_the_limits(
 @given(st.lists(st.floats(0, 200), max_size=12))
 def test_names_at_the_ends_of_lines_are_not_on_each_other(places: list[float]) -> None:
     moved = sorted(apart(places, 12, 0, 200))
-    assert all(b - a > 11.99 for a, b in zip(moved, moved[1:], strict=False))
+    assert all(b - a > 11.99 for a, b in pairwise(moved))
 
 
 @given(st.text(st.characters(exclude_categories=[])))

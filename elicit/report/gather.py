@@ -162,8 +162,8 @@ def _items(
         ItemFacts(
             id=item.id,
             group=item.group,
-            text=texts[number].strip(),
-            characters=len(texts[number].strip()),
+            text=texts[number],
+            characters=len(texts[number]),
             label=label if label != UNLABELLED else MISSING,
             probability=probable[number],
             log_odds=odds[number],

@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from elicit.report import charts
+from elicit.report import charts, gold_curves
 from elicit.report.axes import Pair
-from elicit.report.charts import Chart, Line, Series
+from elicit.report.canvas import Chart
+from elicit.report.charts import Line, Series
 from elicit.report.facts import MISSING, ChainFacts, Curve, ItemFacts, RunFacts
 from elicit.report.plot_data import BINS
 
 WINDOWS = 40
-"""Stretches of the search that the share of proposals taken is told of."""
+"""Stretches of the search, at most, that the share of proposals taken is told of."""
+LEAST = 10
+"""Iterations of such a stretch: of fewer a share says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,8 @@ def gold_charts(facts: RunFacts) -> tuple[Chart, ...]:
         return ()
     found = facts.gold.evaluation
     drawn = (
-        charts.calibration("calibration", found.calibration),
-        charts.risk_coverage("risk", found.risk_coverage),
+        gold_curves.calibration("calibration", found.calibration),
+        gold_curves.risk_coverage("risk", found.risk_coverage),
     )
     return tuple(chart for chart in drawn if chart is not None)
 
@@ -146,7 +149,7 @@ def _accept_rates(facts: RunFacts) -> list[Line]:
     found = []
     for number, chain in enumerate(facts.chains, 1):
         curve, points = chain.curve, []
-        size = max(1, math.ceil(len(curve.iterations) / WINDOWS))
+        size = max(LEAST, math.ceil(len(curve.iterations) / WINDOWS))
         for begin in range(0, len(curve.iterations), size):
             there = _taken(curve.accepted[begin : begin + size])
             if there.decided:

@@ -37,17 +37,17 @@ const votesTold = (item) => {
   return make("span", {}, ...parts);
 };
 
+const marked = (tag, why) => make("span", {}, tag, " ", make("span", { class: "against" }, why));
+
 const goldTold = (item) => {
   if (data.gold[item] < 0) return "–";
   const tag = labelTag(data.gold[item], "–");
-  if (isWrong(item)) tag.append(make("span", { class: "against" }, "differs"));
-  return tag;
+  return isWrong(item) ? marked(tag, "differs") : tag;
 };
 
 const labelTold = (item) => {
   const tag = labelTag(data.label[item], missing);
-  if (inconsistent.has(item)) tag.append(make("span", { class: "against" }, "inconsistent"));
-  return tag;
+  return inconsistent.has(item) ? marked(tag, "inconsistent") : tag;
 };
 
 const promptButton = (item) => {
