@@ -8,10 +8,13 @@ AXOLOTL = .venv-axolotl/ready
 ECOSYSTEM = .venv-ecosystem/ready
 VLLM = .venv-vllm/ready
 
-.PHONY: demo test lint types unit lock
+.PHONY: demo docs test lint types unit lock
 
 demo: $(READY)
 	$(BIN)/elicit demo
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 test: lint types unit
 

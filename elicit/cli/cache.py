@@ -86,8 +86,8 @@ def explain_command(
     prompt_file: Annotated[
         Path | None,
         typer.Option(
-            help="A prompt: a JSON list of its texts, or of [role, text] in a chat; or text "
-            "to be split."
+            help="A prompt: a JSON list of its texts, or of pairs of role and text in a chat; "
+            "or text to be split."
         ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Verbalisers, with commas: A,B")] = None,

@@ -77,7 +77,11 @@ def estimate(
     if as_json:
         print_json(found.as_dict())
         return
-    out.print(_table(found))
+    table = _table(found)
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("nothing: the store has all that the run will ask for")
     for assumption in found.assumptions:
         out.print(f"- {assumption}", markup=False, highlight=False)
     out.print(_NEARER, markup=False, highlight=False)

@@ -72,17 +72,17 @@ def report(
     path = out_file or Path(f"{'-and-'.join(names)[:200]}.html")
     if watch:
         _follow(names[0], path, cache)
-    gathered = [_gathered(name, gold, cache) for name in names]
+    facts = [gathered(name, gold, cache) for name in names]
     told: dict[str, object] = {"report": str(path)}
     drawn: list[Path] = []
     if several:
-        found = compare(gathered)
+        found = compare(facts)
         save(path, comparison_page(found).encode())
         told |= {"runs": len(names), "items": len(found.ids), "differing": found.differing}
     else:
-        save(path, page(gathered[0]).encode())
-        told |= {"run": names[0], "status": gathered[0].status}
-        drawn = [] if plots is None else draw(gathered[0], plots)
+        save(path, page(facts[0]).encode())
+        told |= {"run": names[0], "status": facts[0].status}
+        drawn = [] if plots is None else draw(facts[0], plots)
     if as_json:
         print_json(told | {"plots": [str(file) for file in drawn]})
         return
@@ -91,7 +91,8 @@ def report(
         typer.echo(file)
 
 
-def _gathered(name: str, gold: str | None, cache: Path | None) -> RunFacts:
+def gathered(name: str, gold: str | None, cache: Path | None) -> RunFacts:
+    """What is shown of a run, and how it compares with gold labels where there are any."""
     with open_store(cache) as store:
         runs = RunStore(store)
         run = runs.get(name)
@@ -122,6 +123,6 @@ def _follow(name: str, path: Path, cache: Path | None) -> None:
         markup=False,
         soft_wrap=True,
     )
-    while (facts := _gathered(name, None, cache)).status == UNENDED:
+    while (facts := gathered(name, None, cache)).status == UNENDED:
         save(path, page(facts, refresh_seconds=round(SECONDS_BETWEEN_PAGES)).encode())
         time.sleep(SECONDS_BETWEEN_PAGES)
