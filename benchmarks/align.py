@@ -30,6 +30,7 @@ from elicit.align.questions import read_questions
 from elicit.align.report import START, report
 from elicit.align.stages import StageEvent
 from elicit.align.start import Model
+from elicit.evaluate import over_seeds
 from elicit.finetune.huggingface_form import huggingface_form
 from elicit.gold import load_gold, load_human
 from elicit.organism import model_path, tasks_path
@@ -127,7 +128,10 @@ def summary(rows: list[Found]) -> dict[str, Mean]:
     """Means over seeds with their intervals, by what they are of."""
 
     def over(*path: str) -> Mean:
-        return mean([at(row, path) for row in rows])
+        return share([at(row, path) for row in rows])
+
+    def amounts(*path: str) -> Mean:
+        return amount([at(row, path) for row in rows])
 
     made = {f"{START}: answers right": over("start", "right", "value")}
     for name in SUPERVISORS:
@@ -137,18 +141,19 @@ def summary(rows: list[Found]) -> dict[str, Mean]:
             made[f"{name}: answers, {what}"] = over("by", name, "policy", what, "value")
         for family in FAMILIES:
             made[f"{name}: answers, right, {family}"] = over("families", name, family)
-        for what in ("tokens", "empty", "repeated", "commonest", "ended"):
+        made[f"{name}: tokens"] = amounts("by", name, "policy", "habits", "tokens")
+        for what in ("empty", "repeated", "commonest", "ended"):
             made[f"{name}: {what}"] = over("by", name, "policy", "habits", what)
         for what in ("start_reward", "own_reward"):
-            made[f"{name}: {what}"] = over("by", name, "policy", what)
+            made[f"{name}: {what}"] = amounts("by", name, "policy", what)
     own, human = (("by", name, "reward", "value") for name in (ELICITED, HUMAN))
     gaps = [at(row, own) - at(row, human) for row in rows]
-    made["reward, right: elicited less human"] = mean(gaps)
+    made["reward, right: elicited less human"] = amount(gaps)
     for pair, judges in rows[0]["matches"].items():
         for judge in judges:
             made[f"{pair}, by {judge}"] = over("matches", pair, judge, "win_rate", "value")
             made[f"{pair}, by {judge}: ties"] = over("matches", pair, judge, "ties")
-    made["seconds"] = mean([sum(row["took"].values()) for row in rows])
+    made["seconds"] = amount([sum(row["took"].values()) for row in rows])
     return made
 
 
@@ -160,14 +165,21 @@ def at(row: Found, path: Sequence[str]) -> float:
     return float(found)
 
 
-def mean(values: Sequence[float]) -> Mean:
-    """The mean with its 95 % t-interval; of one seed there is none (not a number)."""
-    half = float("nan")
-    if len(values) > 1:
-        spread = np.std(values, ddof=1) / np.sqrt(len(values))
-        half = float(stats.t.ppf(0.975, len(values) - 1) * spread)
-    middle = float(np.mean(values))
-    return Mean(middle, middle - half, middle + half, len(values))
+def share(values: Sequence[float]) -> Mean:
+    """The mean of shares with its interval, which ends at 0 and 1; of one seed there is none
+    (0 to 1)."""
+    found = over_seeds(values)
+    return Mean(found.value, found.low, found.high, found.n)
+
+
+def amount(values: Sequence[float]) -> Mean:
+    """The mean of rewards, seconds and the like, which are not within 0 and 1, with its 95 %
+    t-interval; of one seed there is none (not a number)."""
+    n, middle = len(values), float(np.mean(values))
+    if n > 1 and len(set(values)) == 1:
+        return Mean(middle, middle, middle, n)
+    low, high = stats.t.interval(0.95, n - 1, middle, stats.sem(values) if n > 1 else np.nan)
+    return Mean(middle, float(low), float(high), n)
 
 
 def show(arguments: argparse.Namespace) -> None:

@@ -96,8 +96,9 @@ class JobStore:
         settings: Mapping[str, object],
         digest: str,
         folder: str,
+        option: str = "--job",
     ) -> Job:
-        """Record a new job.
+        """Record a new job. `option` is the one of the command line that names it.
 
         Raises:
             InputError: the name is taken, or no name.
@@ -106,11 +107,11 @@ class JobStore:
         now = time.time()
         with self.store.transaction():
             if self._row("name = ?", name) is not None:
-                raise InputError(f"job {name!r} exists; choose another name (--job)")
+                raise InputError(f"job {name!r} exists; choose another name ({option})")
             if self._connection.execute(
                 "SELECT 1 FROM runs WHERE name = ?", (name,)
             ).fetchone():
-                raise InputError(f"{name!r} is the name of a run; choose another (--job)")
+                raise InputError(f"{name!r} is the name of a run; choose another ({option})")
             self._connection.execute(
                 "INSERT INTO jobs (name, backend, model, source, settings, digest, folder, "
                 "state, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?)",

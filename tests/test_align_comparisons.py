@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elicit.align.align_settings import AlignSettings, PolicySettings, RewardSettings, Wording
+from elicit.align.align_settings import Wording
 from elicit.align.comparisons import (
     Comparison,
     Preference,
@@ -20,7 +17,6 @@ from elicit.align.comparisons import (
     only_prompts,
     preferences_of,
 )
-from elicit.align.questions import Questions, read_questions, split
 from elicit.cache.errors import InputError
 from elicit.constraints import Constraint
 from elicit.organism import tasks_path
@@ -125,54 +121,6 @@ def test_a_reward_labels_what_it_is_surest_of_and_no_tie() -> None:
     assert len(by_reward(comparisons, first, second, 1.0)) == 3
 
 
-@given(st.sets(st.text("abcdef", min_size=1, max_size=3), min_size=2), st.integers(0, 99))
-def test_a_prompt_is_trained_on_or_held_out(prompts: set[str], seed: int) -> None:
-    every = sorted(prompts)
-    compared = every[: len(every) // 2]
-    questions = Questions(tuple(every))
-    train, out = split(questions, compared, 1 / 3, seed)
-    assert sorted([*train, *out]) == every
-    assert len(set(out) & set(compared)) == round(len(compared) / 3)
-    assert (train, out) == split(questions, compared, 1 / 3, seed)
-
-
-@given(st.lists(st.sampled_from("xyz"), min_size=2), st.integers(0, 99))
-def test_as_large_a_share_of_each_kind_is_held_out(kinds: list[str], seed: int) -> None:
-    prompts = tuple(f"p{i}" for i in range(len(kinds)))
-    questions = Questions(prompts, kinds=dict(zip(prompts, kinds, strict=True)))
-    _, out = split(questions, (), 1 / 3, seed)
-    for kind in set(kinds):
-        held = sum(questions.kinds[prompt] == kind for prompt in out)
-        assert held == round(kinds.count(kind) / 3)
-
-
-def test_questions_are_read_with_what_is_known_and_said(tmp_path: Path) -> None:
-    rows = [
-        {"question": "a?", "known": "x", "said": ["y", "x"], "kind": "k"},
-        {"question": "b?", "known": "y", "said": []},
-    ]
-    path = tmp_path / "asked.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    found = read_questions(path)
-    assert found.prompts == ("a?", "b?")
-    assert found.said == {"a?": ("y", "x")}
-    assert found.known == {"a?": "x", "b?": "y"}
-    assert found.kinds == {"a?": "k"}
-
-
-@pytest.mark.parametrize(
-    ("row", "what"),
-    [({"question": ""}, "question"), ({"question": "a?"}, "stands once"), ({"q": 1}, "must")],
-)
-def test_a_question_that_is_none_or_stands_twice_is_refused(
-    tmp_path: Path, row: dict[str, object], what: str
-) -> None:
-    path = tmp_path / "asked.jsonl"
-    path.write_text(f"{json.dumps({'question': 'a?'})}\n{json.dumps(row)}\n")
-    with pytest.raises(InputError, match=what):
-        read_questions(path)
-
-
 def test_an_answer_is_what_stands_before_the_stop() -> None:
     wording = Wording(before=" ", stop="\n")
     assert wording.read("Q?", "x") == "Q? x"
@@ -180,18 +128,28 @@ def test_an_answer_is_what_stands_before_the_stop() -> None:
     assert wording.answer(" x y\nand more") == "x y"
 
 
-@pytest.mark.parametrize(
-    ("make", "name"),
-    [
-        (lambda: AlignSettings(confident=1.5), "confident"),
-        (lambda: AlignSettings(held_out=1.0), "held_out"),
-        (lambda: AlignSettings(judged=0), "judged"),
-        (lambda: AlignSettings(reward=RewardSettings(learning_rate=-1.0)), "reward"),
-        (lambda: PolicySettings(batch_size=10, group=4), "policy.group"),
-        (lambda: AlignSettings(policy=PolicySettings(kl=float("nan"))), "policy.kl"),
-    ],
-)
-def test_a_setting_that_can_t_be_so_is_named(make: object, name: str) -> None:
-    assert callable(make)
-    with pytest.raises(InputError, match=name):
-        make()
+def test_a_comparison_of_an_answer_with_itself_prefers_nothing() -> None:
+    task = task_of(("q", "x", "x "), ("r", "x", "y"))
+    assert [c.is_equal for c in comparisons_of(task)] == [True, False]
+    assert preferences_of(task, np.array([1, 1])) == (Preference("r", "x", "y"),)
+
+
+@pytest.mark.parametrize("field", ["ask", "a", "b"])
+def test_an_answer_or_a_prompt_that_is_null_is_refused_with_its_item(field: str) -> None:
+    whole: dict[str, object] = {"ask": "q", "a": "x", "b": "y"}
+    items = [whole, whole | {field: None}]
+    task = Task(
+        labels=("worse", "better"), items=items, template="{{ ask }}", constraints=[RULE]
+    )
+    with pytest.raises(InputError, match=rf"item {task.items[1].id}: {field} is null"):
+        comparisons_of(task)
+
+
+def test_white_space_around_a_prompt_is_no_other_prompt() -> None:
+    task = task_of(("q ", "x", "y"), (" q", "y", "z"))
+    assert {c.prompt for c in comparisons_of(task)} == {"q"}
+
+
+def test_no_embedded_comparison_is_of_equal_answers() -> None:
+    task = load_task(tasks_path() / "preferences.toml")
+    assert not any(c.is_equal for c in comparisons_of(task))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elicit.align.answers import Answer
 from elicit.align.comparisons import Preference
 from elicit.align.head_to_head import habits, judged, knows, play, right_share
 from elicit.align.plot import smoothed
+from elicit.align.sampling import Answer
 from elicit.scorer import FloatArray
 
 KNOWN = {"p?": "x", "q?": "y"}

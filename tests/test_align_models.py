@@ -21,7 +21,6 @@ pytest.importorskip("trl", reason="needs the extra align")
 from align_process import SETTINGS, aligned, base, questions, result, task
 
 from elicit.align.align_settings import RewardSettings, Wording
-from elicit.align.answers import sample_answers
 from elicit.align.comparisons import ELICITED, Preference, preferences_of
 from elicit.align.head_to_head import right_share
 from elicit.align.loading import causal_model, tokeniser, training
@@ -29,6 +28,7 @@ from elicit.align.pipeline import Alignment, answers_of
 from elicit.align.policy import ADAPTER, PEFT, SAMPLES
 from elicit.align.report import report
 from elicit.align.reward import reward_model, train_reward
+from elicit.align.sampling import sample_answers
 from elicit.align.stages import StageEvent, read_written
 from elicit.cache.errors import InputError
 from elicit.finetune.label_tokens import LabelTokens
@@ -196,6 +196,18 @@ def test_supervisors_differ_in_the_first_labels_alone(place: Path, done: Alignme
     assert (match.ties, match.win_rate.value) == (1, 0.5)
     assert len(told.by["human"].curve) == SETTINGS.policy.steps
     assert json.dumps(told.as_dict())
+    assert told.known == told.held_out == len(found.held_out)
+    # A right answer is read as it was written, however the known one is spelt.
+    other = report(
+        found, loaded, SETTINGS, labels, gold, {p: k.upper() for p, k in known.items()}
+    )
+    assert other.by["human"].reward_on_answers == told.by["human"].reward_on_answers
+    some = {prompt: known[prompt] for prompt in found.held_out[:5]}
+    fewer = report(found, loaded, SETTINGS, labels, gold, some)
+    assert fewer.known == 5
+    assert fewer.start.right is not None
+    assert fewer.start.right.groups == 5
+    assert fewer.by["human"].policy.own_reward == told.by["human"].policy.own_reward
 
 
 def test_what_is_known_changes_nothing_that_is_trained(place: Path, done: Alignment) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 
 from elicit.cache.errors import InputError
 from elicit.finetune.lora_settings import LoraSettings
@@ -11,6 +12,20 @@ from elicit.settings import RunSettings
 
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """What adapters change, by Hugging Face's names: all of a layer, and all llama.cpp applies."""
+
+_BOUNDS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (
+        ("rank", "epochs", "steps", "batch_size", "longest", "checkpoint_steps", "threads"),
+        lambda v: v >= 1,
+        "at least 1",
+    ),
+    (("offered", "sampled", "judged"), lambda v: v >= 1, "at least 1"),
+    (("group",), lambda v: v >= 2, "at least 2"),
+    (("alpha", "learning_rate", "kl", "temperature"), lambda v: v > 0, "above 0"),
+    (("held_out",), lambda v: 0 < v < 1, "a share above 0 and below 1"),
+    (("confident",), lambda v: 0 < v <= 1, "a share above 0, at most 1"),
+    (("seed",), lambda v: 0 <= v < 2**63, "from 0 to 2^63 - 1"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,9 @@ class Wording:
     before: str = " "
     stop: str = "\n"
     """Ends an answer; one token of the model. Empty for the model's own end of text."""
+
+    def __post_init__(self) -> None:
+        _check("wording.", self)
 
     def read(self, prompt: str, answer: str) -> str:
         """What a reward model reads."""
@@ -49,6 +67,9 @@ class RewardSettings:
     """Preferences a step."""
     learning_rate: float = 1e-3
 
+    def __post_init__(self) -> None:
+        _check("reward.", self)
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
@@ -72,11 +93,16 @@ class PolicySettings:
     checkpoint_steps: int = 20
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.group or self.group < 2:
+        _check("policy.", self)
+        if self.batch_size % self.group:
             raise InputError(
-                f"setting policy.group: is {self.group}; it must be 2 or more and divide "
-                f"policy.batch_size ({self.batch_size})"
+                f"setting policy.group: is {self.group}; it must divide policy.batch_size "
+                f"({self.batch_size})"
             )
+
+    def decides(self) -> dict[str, object]:
+        """The settings that the result depends on."""
+        return {n: v for n, v in asdict(self).items() if n != "checkpoint_steps"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,40 +128,49 @@ class AlignSettings:
     """Of torch. Sums are split over threads, so another number changes the last bits."""
     wording: Wording = field(default_factory=Wording)
     search: RunSettings = field(default_factory=RunSettings)
-    """How the first comparisons are labelled; its seed is this one's."""
+    """How the first comparisons are labelled, all of it: what the task's file says of a search
+    has been joined with it. Its seed is this one's."""
     start: LoraSettings = field(
         default_factory=lambda: LoraSettings(rank=8, alpha=16.0, batch_size=16)
     )
-    """How the starting policy is tuned on what a corpus says."""
+    """How the starting policy is tuned on what a corpus says; its seed is this one's."""
     reward: RewardSettings = field(default_factory=RewardSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
 
     def __post_init__(self) -> None:
-        for part, settings in (("", self), ("reward.", self.reward), ("policy.", self.policy)):
-            _check(part, settings)
-        for name in ("held_out", "confident"):
-            if getattr(self, name) > 1:
-                raise InputError(f"setting {name}: must be a share, at most 1")
-        if self.held_out == 1:
-            raise InputError("setting held_out: must be below 1, or nothing is trained on")
+        _check("", self)
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
+    def decides(self) -> dict[str, object]:
+        """The settings that the result depends on."""
+        parts = {"start": self.start.decides(), "policy": self.policy.decides()}
+        return asdict(self) | parts
 
-def _check(part: str, settings: object) -> None:
-    """Each number is above 0; the seed may be 0, and so may the share held out."""
-    if not is_dataclass(settings):
-        raise TypeError(f"{settings!r} is no settings")
+
+def _check(
+    part: str, settings: Wording | RewardSettings | PolicySettings | AlignSettings
+) -> None:
+    """Each value is of its kind and within its bounds."""
     for one in fields(settings):
         value = getattr(settings, one.name)
-        if isinstance(value, str) or not isinstance(value, int | float):
-            continue
-        least = 0 if one.name in ("seed", "held_out") else None
-        whole = one.type == "int" and (not isinstance(value, int) or isinstance(value, bool))
-        if whole or not math.isfinite(value) or (value <= 0 and value != least):
-            wanted = "a whole number" if one.type == "int" else "a number"
-            bound = "from 0" if least == 0 else "above 0"
-            raise InputError(
-                f"setting {part}{one.name}: is {value!r}; it must be {wanted} {bound}"
-            )
+        if one.type == "str" and not isinstance(value, str):
+            raise _refused(part, one.name, value, "a text")
+        if one.type == "int" and (not isinstance(value, int) or isinstance(value, bool)):
+            raise _refused(part, one.name, value, "a whole number")
+        if one.type == "float" and not _is_number(value):
+            raise _refused(part, one.name, value, "a number")
+        for names, fits, wanted in _BOUNDS:
+            if one.name in names and not fits(value):
+                raise _refused(part, one.name, value, wanted)
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def _refused(part: str, name: str, value: object, wanted: str) -> InputError:
+    return InputError(f"setting {part}{name}: is {value!r}; it must be {wanted}")

@@ -30,6 +30,11 @@ class Comparison:
     first: str
     second: str
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether both answers are the same: then neither is better."""
+        return self.first.strip() == self.second.strip()
+
     def swapped(self) -> Comparison:
         """The same the other way round."""
         return Comparison(self.prompt, self.second, self.first)
@@ -45,29 +50,36 @@ class Preference:
 
 
 def comparisons_of(task: Task) -> tuple[Comparison, ...]:
-    """What each item of a task compares.
+    """What each item of a task compares. White space around a prompt is left out.
 
     Raises:
-        InputError: the task doesn't say what it compares.
+        InputError: the task doesn't say what it compares, or an item has no value there.
     """
     told = _told(task)
-    prompt, first, second = (_field(task, told, name) for name in ("by", "left", "right"))
-    return tuple(
-        Comparison(*(str(item.fields[name]) for name in (prompt, first, second)))
-        for item in task.items
-    )
+    names = [_field(task, told, name) for name in ("by", "left", "right")]
+    made = []
+    for item in task.items:
+        for name in names:
+            if item.fields[name] is None:
+                raise InputError(
+                    f"task {task.name}, item {item.id}: {name} is null; give it a value, or "
+                    "leave the item out"
+                )
+        prompt, first, second = (str(item.fields[name]) for name in names)
+        made.append(Comparison(prompt.strip(), first, second))
+    return tuple(made)
 
 
 def preferences_of(task: Task, labels: IntArray) -> tuple[Preference, ...]:
     """What the labels of a task's items, (n_items,), prefer, each pair of answers once.
 
     A pair that was labelled both ways round and not the same way is left out, as is one
-    without a label.
+    without a label, and one of equal answers.
     """
     better = task.labels.index(_told(task).label)
     votes: dict[Comparison, int] = {}
     for comparison, label in zip(comparisons_of(task), labels.tolist(), strict=True):
-        if label == UNLABELLED:
+        if label == UNLABELLED or comparison.is_equal:
             continue
         vote = 1 if label == better else -1
         if comparison.swapped() in votes:

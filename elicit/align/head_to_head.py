@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elicit.align.answers import Answer
 from elicit.align.comparisons import Preference
+from elicit.align.sampling import Answer
 from elicit.evaluate import cluster_interval
 from elicit.evaluation import Estimate
 from elicit.scorer import FloatArray

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from elicit.align.align_settings import AlignSettings
-from elicit.align.answers import Answer
 from elicit.align.comparisons import (
     ELICITED,
     comparisons_of,
     only_prompts,
     preferences_of,
 )
-from elicit.align.questions import Questions, split
+from elicit.align.questions import Questions, Split, split_checked
+from elicit.align.sampling import Answer
 from elicit.align.stages import Done, StageEvent, Stages, read_written
 from elicit.align.start import Model, started
 from elicit.align.work import ANSWERS, Aligned, Work
@@ -46,6 +46,8 @@ class Alignment:
     """(n_items,): the search's labels of the comparisons to train on; elsewhere -1."""
     by: Mapping[str, Aligned]
     """Supervisor → what came of it, the search's own first."""
+    stages: tuple[Done, ...]
+    """All of them, in the order that they came in."""
 
 
 def align(
@@ -71,40 +73,49 @@ def align(
         model: The one that labels, as every command names it.
 
     Raises:
-        InputError: no comparisons, no prompts beyond them, or labels of another length.
+        InputError: no comparisons, too few prompts, or labels of another length.
         ElicitError: a score could not be had.
     """
     if ELICITED in others or any(len(o) != len(task.items) for o in others.values()):
         raise InputError(f"labels beside the search's: each item one, none named {ELICITED!r}")
-    asked = [c.prompt for c in comparisons_of(task)]
-    train, held_out = split(questions, asked, settings.held_out, settings.seed)
-    if not set(train) - set(asked) or not held_out:
-        raise InputError(
-            "too few prompts: some beside those of the comparisons are needed to train on, "
-            "and one to hold out"
-        )
-    work = Work(Stages(folder, on_event), base, settings, tuple(train), tuple(held_out))
-    part, kept = only_prompts(task, train)
+    prompts = split_of(task, questions, settings)
+    stages = Stages(folder, on_event)
+    work = Work(stages, base, settings, prompts.train, prompts.held_out)
+    part, kept = only_prompts(task, prompts.train)
     labels = {ELICITED: work.labelled(part, model, cache)}
     labels |= {name: given[kept] for name, given in others.items()}
     elicited = np.full(len(task.items), -1, np.int64)
     elicited[kept] = labels[ELICITED]
-    beginning = work.started({p: questions.said[p] for p in train if p in questions.said})
+    said = {p: questions.said[p] for p in prompts.train if p in questions.said}
+    beginning = work.started(said)
     start = base if beginning is None else started(beginning.folder)
     after = [] if beginning is None else [beginning]
-    more = work.more(start, after, set(asked))
+    more = work.more(start, after, prompts.compared)
+    start_answers = work.answered("start", start, after, None)
+    by = {
+        name: work.aligned(name, preferences_of(part, given), start, more)
+        for name, given in labels.items()
+    }
     return Alignment(
         base,
         start,
-        work.train,
-        work.held_out,
-        work.answers("start", start, after, None),
+        prompts.train,
+        prompts.held_out,
+        start_answers,
         elicited,
-        {
-            name: work.aligned(name, preferences_of(part, given), start, more)
-            for name, given in labels.items()
-        },
+        by,
+        tuple(stages.all),
     )
+
+
+def split_of(task: Task, questions: Questions, settings: AlignSettings) -> Split:
+    """Which prompts of an alignment are trained on, and which are held out.
+
+    Raises:
+        InputError: no comparisons, or too few prompts.
+    """
+    compared = [c.prompt for c in comparisons_of(task)]
+    return split_checked(questions, compared, settings.held_out, settings.seed)
 
 
 def answers_of(done: Done) -> tuple[dict[str, list[Answer]], dict[str, list[Answer]]]:

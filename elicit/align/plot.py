@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -28,12 +31,11 @@ def draw_curves(
         The file, an SVG; the folder is made where it is missing.
 
     Raises:
-        InputError: matplotlib is not installed.
+        InputError: see `check_drawing`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("drawing needs matplotlib: pip install 'elicit-lm[plots]'") from error
+    check_drawing(folder)
+    from matplotlib.figure import Figure
+
     panels = [
         (key, title)
         for key, title in PANELS
@@ -50,10 +52,34 @@ def draw_curves(
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
     figure.axes[0].legend(fontsize=8)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    figure.savefig(path, metadata={"Date": None})
+    with _written(path):
+        figure.savefig(path, metadata={"Date": None})
     return path
+
+
+def check_drawing(folder: Path) -> None:
+    """See, before anything is made, that it can be drawn into this folder, which is made.
+
+    Raises:
+        InputError: matplotlib is not installed, or the folder can't be written.
+    """
+    try:
+        import_module("matplotlib")
+    except ImportError as error:
+        raise InputError("drawing needs matplotlib: pip install 'elicit-lm[plots]'") from error
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def smoothed(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -7,7 +7,6 @@ others (Ahmadian et al., arXiv 2402.14740), and made likelier or less so.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from elicit.align.loading import causal_model, lora, tokeniser, training
 from elicit.align.stages import read_written, write_rows
 from elicit.align.start import Model
 from elicit.align.trl_run import (
-    CHECKPOINTS,
     common_arguments,
+    drop_checkpoints,
     rounds,
     run,
     step_of,
@@ -76,14 +75,13 @@ def train_policy(
         )
 
         def on_log(step: int, logs: dict[str, float]) -> None:
-            if "reward" in logs:
-                told(f"step {step} of {settings.steps}, reward {logs['reward']:.3f}")
+            told(f"step {step} of {settings.steps}, reward {logs['reward']:.3f}")
 
         history = run(trainer, checkpoint, on_log)
         trainer.model.save_pretrained(out / PEFT)
     write_rows(out / CURVE, curve := [_point(row) for row in history])
     write_adapter(out / PEFT, start.gguf, out / ADAPTER)
-    shutil.rmtree(out / CHECKPOINTS)
+    drop_checkpoints(out)
     return {"steps": len(curve), "first": curve[0], "last": curve[-1]}
 
 

@@ -5,6 +5,7 @@ What is known is there to measure by: no stage that trains is given it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from elicit.cache.errors import InputError
-from elicit.data import read_rows
+from elicit.data import Row, read_rows
 
 PROMPT, KNOWN, SAID, KIND = "question", "known", "said", "kind"
 """The columns of a file of questions; all but the first may be missing."""
@@ -32,31 +33,97 @@ class Questions:
 
 
 def read_questions(path: Path) -> Questions:
-    """Read a file with a column `question` and, where there are some, the others.
+    """Read a file with a column `question` and, where there are some, the others. What is
+    empty, or missing, says nothing.
 
     Raises:
-        InputError: a row has no question, or one that stands twice; an answer is no text.
+        InputError: a row has no question, or one that stands twice (white space around it
+            tells none from another); a value is of another kind; names the row.
     """
     said: dict[str, tuple[str, ...]] = {}
     known: dict[str, str] = {}
     kinds: dict[str, str] = {}
     prompts: list[str] = []
     for row in read_rows(path.name, path.parent):
-        prompt = row.fields.get(PROMPT)
-        if not isinstance(prompt, str) or not prompt or prompt in said:
+        value = row.fields.get(PROMPT)
+        prompt = value.strip() if isinstance(value, str) else ""
+        if not prompt or prompt in said:
             raise InputError(
-                f"{row.where}: {PROMPT} must be a text that stands once, not {prompt!r}"
+                f"{row.where}: {PROMPT} must be a text that stands once, not {value!r}"
             )
         prompts.append(prompt)
-        answers = row.fields.get(SAID) or []
-        if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
-            raise InputError(f"{row.where}: {SAID} must be a list of texts, not {answers!r}")
-        said[prompt] = tuple(answers)
+        said[prompt] = _texts(row)
         for column, found in ((KNOWN, known), (KIND, kinds)):
-            value = row.fields.get(column)
-            if value is not None:
-                found[prompt] = str(value)
+            if text := _text(row, column):
+                found[prompt] = text
     return Questions(tuple(prompts), {p: a for p, a in said.items() if a}, known, kinds)
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    answers = row.fields.get(SAID) or []
+    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
+        raise InputError(f"{row.where}: {SAID} must be a list of texts, not {answers!r}")
+    return tuple(answers)
+
+
+def _text(row: Row, column: str) -> str:
+    """A text, or a number as it is written; empty where there is none."""
+    value = row.fields.get(column)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    # A column of whole numbers with a gap in it is read as floats.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{row.where}: {column} must be a text or a number, not {value!r}")
+    return str(value).strip()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which prompts are trained on, and which are held out."""
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+    compared: frozenset[str]
+    """Those of both that the first comparisons are on."""
+
+
+def split_checked(
+    questions: Questions, compared: Sequence[str], share: float, seed: int
+) -> Split:
+    """As `split`, where every stage has something to work on.
+
+    Raises:
+        InputError: two prompts differ in white space alone; or there are too few of them.
+    """
+    seen: dict[str, str] = {}
+    for prompt in dict.fromkeys([*compared, *questions.prompts]):
+        twin = seen.setdefault(" ".join(prompt.split()), prompt)
+        if twin != prompt:
+            raise InputError(
+                f"{twin!r} and {prompt!r} differ in white space alone, and one may be held out "
+                "while the other is trained on; write them alike"
+            )
+    train, held_out = split(questions, compared, share, seed)
+    asked = set(compared)
+    if set(questions.prompts) <= asked:
+        raise InputError(
+            "too few prompts: the questions hold none beside those of the comparisons, and a "
+            "reward model labels more; add some"
+        )
+    if not held_out:
+        raise InputError(
+            f"too few prompts: setting held_out, {share:g}, of those that are compared and of "
+            "the others, kind by kind, comes to none; give a larger share, or more prompts"
+        )
+    for left, what in ((asked, "of the comparisons"), (set(train) - asked, "beside them")):
+        if not left & set(train):
+            raise InputError(
+                f"too few prompts: setting held_out, {share:g}, leaves none {what} to train "
+                "on; give a smaller share, or more prompts"
+            )
+    return Split(tuple(train), tuple(held_out), frozenset(asked))
 
 
 def split(

@@ -5,7 +5,7 @@ The one module of an alignment that is given them; it trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from elicit.align.align_settings import AlignSettings
-from elicit.align.answers import Answer
 from elicit.align.comparisons import (
     ELICITED,
     GOLDEN,
@@ -46,6 +45,12 @@ from elicit.scorer import IntArray
 from elicit.task import Task
 
 START = "start"
+KNOWN, GOLDEN_REWARD = "known", "golden reward"
+JUDGES = {
+    KNOWN: "the right answers that are known",
+    GOLDEN_REWARD: "the reward model trained from gold labels; the golden policy was optimised "
+    "against it, which is in that policy's favour",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,15 @@ class Report:
     start: PolicyMeasure
     by: Mapping[str, SupervisorMeasure]
     matches: Mapping[str, Mapping[str, Match]]
-    """`elicited against human` → judge (`known`, `golden reward`) → how it went."""
+    """`elicited against human` → judge → how it went."""
+    judges: Mapping[str, str]
+    """Judge → what it goes by."""
+    held_out: int
+    """Prompts that policies are measured on."""
+    known: int
+    """Of these the ones whose right answer is known: what is right is measured on them."""
+    equal_answers: int
+    """Items of the task that compare an answer with itself, which nothing is learnt from."""
     seconds: Mapping[str, float]
     """Stage → seconds of the process that ended it."""
 
@@ -113,11 +126,12 @@ def report(
         gold: (n_items,) gold labels of the task's items, -1 = none.
         known: Prompt → its right answer.
     """
-    right = knows(known) if known and set(done.held_out) <= set(known) else None
+    known = known or {}
+    told = {prompt: known[prompt] for prompt in done.held_out if prompt in known}
     held = () if gold is None else _held_out(done, task, gold)
     given = {name: answers_of(a.answers) for name, a in done.by.items()}
-    beginning = answers_of(done.start_answers)
-    pairs = _pairs(beginning[0], known) if known and right else ()
+    given[START] = answers_of(done.start_answers)
+    pairs = _pairs(given[START][0], told)
     labels = {ELICITED: done.elicited, **others}
 
     # One reward model is in memory at a time.
@@ -133,25 +147,34 @@ def report(
                 first,
                 right_share(held, model.rewards) if held else None,
                 right_share(pairs, model.rewards) if pairs else None,
-                _policy(given[name], right, model.rewards, beginning[0]),
+                _policy(given[name], told, model.rewards, given[START][0]),
                 _curve(aligned, known),
             )
 
     by = {name: measured(name, aligned) for name, aligned in done.by.items()}
-    sampled: dict[str, Given] = {name: found[0] for name, found in given.items()}
-    sampled[START] = beginning[0]
-    judges: dict[str, Judge] = {} if right is None else {"known": right}
+    sampled = {name: found[0] for name, found in given.items()}
     with ExitStack() as stack:
+        judges: dict[str, Judge] = {KNOWN: knows(told)} if told else {}
         if GOLDEN in done.by:
-            golden = stack.enter_context(opened(done.by[GOLDEN].reward))
-            judges["golden reward"] = golden.rewards
-        matches = {
-            f"{a} against {b}": {
-                name: play(sampled[a], sampled[b], judge) for name, judge in judges.items()
-            }
-            for a, b in combinations(sampled, 2)
+            judges[GOLDEN_REWARD] = stack.enter_context(opened(done.by[GOLDEN].reward)).rewards
+        matches: dict[str, dict[str, Match]] = {
+            f"{a} against {b}": {} for a, b in combinations(sampled, 2)
         }
-    return Report(_policy(beginning, right), by, matches, _seconds(done))
+        for name, judge in judges.items():
+            over = told if name == KNOWN else done.held_out
+            played = {policy: _only(answers, over) for policy, answers in sampled.items()}
+            for a, b in combinations(played, 2):
+                matches[f"{a} against {b}"][name] = play(played[a], played[b], judge)
+    return Report(
+        _policy(given[START], told),
+        by,
+        matches,
+        {name: JUDGES[name] for name in judges},
+        len(done.held_out),
+        len(told),
+        sum(c.is_equal for c in comparisons_of(task)),
+        {stage.record.stage: stage.record.seconds for stage in done.stages},
+    )
 
 
 def _held_out(done: Alignment, task: Task, gold: IntArray) -> tuple[Preference, ...]:
@@ -165,11 +188,16 @@ def _held_out(done: Alignment, task: Task, gold: IntArray) -> tuple[Preference, 
 
 def _pairs(start: Given, known: Mapping[str, str]) -> tuple[Preference, ...]:
     """Right and wrong answers of the starting policy to the same prompt, each pair once."""
+    # A right answer is read as it was written, not as the known one is spelt.
+    right = {
+        prompt: next((a.text for a in start[prompt] if same(answer, a.text)), None)
+        for prompt, answer in known.items()
+    }
     return tuple(
-        Preference(prompt, known[prompt], answer)
-        for prompt, answers in start.items()
-        if any(same(known[prompt], a.text) for a in answers)
-        for answer in sorted({a.text for a in answers if a.text})
+        Preference(prompt, written, answer)
+        for prompt, written in right.items()
+        if written is not None
+        for answer in sorted({a.text for a in start[prompt] if a.text})
         if not same(known[prompt], answer)
     )
 
@@ -191,27 +219,29 @@ def _agreement(
 
 def _policy(
     given: tuple[Given, Given],
-    right: Judge | None,
+    told: Mapping[str, str],
     reward: Judge | None = None,
-    start: Mapping[str, Sequence[Answer]] | None = None,
+    start: Given | None = None,
 ) -> PolicyMeasure:
     sampled, likeliest = given
+    known = knows(told)
     return PolicyMeasure(
-        None if right is None else judged(sampled, right),
-        None if right is None else judged(likeliest, right),
+        judged(_only(sampled, told), known) if told else None,
+        judged(_only(likeliest, told), known) if told else None,
         None if reward is None else judged(sampled, reward).value,
         None if reward is None or start is None else judged(start, reward).value,
         habits(sampled),
     )
 
 
-def _curve(
-    aligned: Aligned, known: Mapping[str, str] | None
-) -> tuple[Mapping[str, float], ...]:
+def _only(given: Given, prompts: Iterable[str]) -> Given:
+    """The answers to these prompts."""
+    return {prompt: given[prompt] for prompt in prompts}
+
+
+def _curve(aligned: Aligned, known: Mapping[str, str]) -> tuple[Mapping[str, float], ...]:
     folder = aligned.policy.folder
     points: list[dict[str, Any]] = read_written(folder / CURVE)
-    if known is None:
-        return tuple(points)
     found: dict[int, list[bool]] = {}
     for row in read_written(folder / SAMPLES):
         if row["prompt"] in known:
@@ -223,10 +253,3 @@ def _curve(
         else point
         for point in points
     )
-
-
-def _seconds(done: Alignment) -> dict[str, float]:
-    stages = [done.start_answers]
-    for a in done.by.values():
-        stages += [a.first_reward, a.reward, a.policy, a.answers]
-    return {stage.record.stage: stage.record.seconds for stage in stages}

@@ -8,7 +8,6 @@ rewards are log-odds, in nats.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,15 @@ import numpy as np
 
 from elicit.align.align_settings import RewardSettings, Wording
 from elicit.align.comparisons import Comparison, Preference
+from elicit.align.file_errors import clear_file_errors
 from elicit.align.loading import device, lora, tokeniser, training
-from elicit.align.trl_run import CHECKPOINTS, common_arguments, rounds, run, whole_checkpoint
+from elicit.align.trl_run import (
+    common_arguments,
+    drop_checkpoints,
+    rounds,
+    run,
+    whole_checkpoint,
+)
 from elicit.cache.errors import InputError
 from elicit.scorer import FloatArray
 
@@ -74,10 +80,11 @@ def train_reward(
             processing_class=words,
             peft_config=lora(settings.rank, settings.alpha, "SEQ_CLS"),
         )
-        history = run(trainer, checkpoint, lambda step, _logs: told(f"step {step}"))
+        steps = -(-len(ordered) // settings.batch_size)
+        history = run(trainer, checkpoint, lambda n, _logs: told(f"step {n} of {steps}"))
         trainer.model.save_pretrained(out / ADAPTER)
-        shutil.rmtree(out / CHECKPOINTS)
     _forget_place(out / ADAPTER)
+    drop_checkpoints(out)
     return {"preferences": len(preferences), "losses": [row["loss"] for row in history]}
 
 
@@ -118,12 +125,17 @@ class RewardModel:
 def reward_model(
     form: Path, folder: Path, wording: Wording, threads: int
 ) -> Iterator[RewardModel]:
-    """Open what `train_reward` made in a folder."""
+    """Open what `train_reward` made in a folder.
+
+    Raises:
+        InputError: its files can't be read.
+    """
     from peft import PeftModel
 
     with training((0,), threads):
-        words = tokeniser(form, wording.stop)
-        model = PeftModel.from_pretrained(_with_head(form, words), folder / ADAPTER)
+        with clear_file_errors(folder):
+            words = tokeniser(form, wording.stop)
+            model = PeftModel.from_pretrained(_with_head(form, words), folder / ADAPTER)
         yield RewardModel(model.to(device()).eval(), words, wording)
 
 

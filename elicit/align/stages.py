@@ -1,8 +1,8 @@
 """Stages whose results are kept: each a folder that appears whole, with a record of what it
 was made of. What was made of the same before is not made again.
 
-A folder is named by its stage and by what it was made of, so that other settings stand beside
-what is there and share the stages that they have in common.
+A folder is named by its stage and by what it was made of. Each job has stages of its own: what
+another job made is not looked for.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from elicit.align.file_errors import clear_file_errors
 from elicit.cache.errors import InputError
 from elicit.cache.keys import json_digest
 from elicit.whole_file import write_whole
 
 RECORD = "record.json"
+BEGINS = "begins"
 _FORM = 1
 """Counts up when a stage of equal inputs would make something else."""
 
@@ -60,12 +62,18 @@ class StageEvent:
     record: Record | None = None
     found: bool = False
 
+    @property
+    def begins(self) -> bool:
+        return self.message == BEGINS
+
 
 class Stages:
     """The stages in one folder. One process works on it at a time; whoever calls sees to it."""
 
     def __init__(self, folder: Path, on_event: Callable[[StageEvent], None]) -> None:
         self.folder = folder
+        self.all: list[Done] = []
+        """Those that were asked for, in that order."""
         self._on_event = on_event
 
     def done(
@@ -75,7 +83,7 @@ class Stages:
         after: Sequence[Done],
         make: Callable[[Path, Callable[[str], None]], Mapping[str, object]],
     ) -> Done:
-        """A stage's result: as it is there, or made.
+        """A stage's result: as it is there, or made, also where what is there is damaged.
 
         Args:
             made_of: All that decides the result beside the stages in `after`.
@@ -83,24 +91,21 @@ class Stages:
                 same call wrote before its process was ended: checkpoints, say.
 
         Raises:
-            InputError: the folder can't be written.
+            InputError: a file can't be written or read.
         """
         parts = [_FORM, stage, dict(made_of), [d.record.inputs for d in after]]
         inputs = json_digest(parts)
         folder = self.folder / f"{stage}-{inputs[:12]}"
-        if (folder / RECORD).exists():
-            done = Done(folder, _read(folder / RECORD))
-            self._on_event(StageEvent(stage, "is there", done.record, found=True))
-            return done
-        self._on_event(StageEvent(stage, "begins"))
-        try:
-            record = self._made(stage, inputs, folder, make)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: can't be written ({error}); choose another folder, or make room"
-            ) from error
-        self._on_event(StageEvent(stage, "is done", record))
-        return Done(folder, record)
+        with clear_file_errors(folder):
+            record = _whole(folder, inputs)
+            if record is not None:
+                self._on_event(StageEvent(stage, "is there", record, found=True))
+            else:
+                self._on_event(StageEvent(stage, BEGINS))
+                record = self._made(stage, inputs, folder, make)
+                self._on_event(StageEvent(stage, "is done", record))
+        self.all.append(Done(folder, record))
+        return self.all[-1]
 
     def _made(
         self,
@@ -110,15 +115,15 @@ class Stages:
         make: Callable[[Path, Callable[[str], None]], Mapping[str, object]],
     ) -> Record:
         partial = self.folder / f".{folder.name}.partial"
-        partial.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
-        figures = make(partial, lambda told: self._on_event(StageEvent(stage, told)))
-        files = sorted(
-            str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file()
-        )
-        seconds = round(time.monotonic() - began, 2)
-        record = Record(stage, inputs, tuple(files), figures, seconds)
-        (partial / RECORD).write_text(json.dumps(asdict(record), indent=1), "utf-8")
+        # Its process may have been ended when all that was left to do was to name it.
+        if _whole(partial, inputs) is None:
+            partial.mkdir(parents=True, exist_ok=True)
+            (partial / RECORD).unlink(missing_ok=True)
+            began = time.monotonic()
+            figures = make(partial, lambda told: self._on_event(StageEvent(stage, told)))
+            seconds = round(time.monotonic() - began, 2)
+            record = Record(stage, inputs, _files(partial), figures, seconds)
+            write_whole(partial / RECORD, json.dumps(asdict(record), indent=1).encode())
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(partial, folder)
         # As any later process will have it.
@@ -131,11 +136,40 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_written(path: Path) -> list[dict[str, Any]]:
-    """Read JSON Lines. A last line that its writer did not end is left out."""
-    whole, _, _ = path.read_text("utf-8").rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    """Read JSON Lines. A last line that its writer did not end is left out.
+
+    Raises:
+        InputError: the file is damaged, or can't be read.
+    """
+    with clear_file_errors(path.parent):
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise InputError(
+            f"{path}: is damaged ({error}); remove its folder, and its stage is made anew"
+        ) from error
+
+
+def _whole(folder: Path, inputs: str) -> Record | None:
+    """The record of a stage that is there as it was made of these inputs; None where it is
+    not, or not all of it."""
+    try:
+        record = _read(folder / RECORD)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    there = all((folder / path).is_file() for path in record.outputs)
+    return record if there and record.inputs == inputs else None
 
 
 def _read(path: Path) -> Record:
     told = json.loads(path.read_text("utf-8"))
     return Record(**{**told, "outputs": tuple(told["outputs"])})
+
+
+def _files(folder: Path) -> tuple[str, ...]:
+    """The files in a folder but for hidden ones, which are half-written, or left by a process
+    that was ended."""
+    paths = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
+    hidden = {p for p in paths if any(part.startswith(".") for part in p.parts)}
+    return tuple(sorted(str(p) for p in set(paths) - hidden))

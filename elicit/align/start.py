@@ -38,13 +38,9 @@ def train_start(
     """Tune the base model to give what is said to each prompt, into the folder `out`.
 
     Raises:
-        InputError: no stop to tune on.
+        InputError: see `check_stop`.
     """
-    if not wording.stop:
-        raise InputError(
-            "setting wording.stop: is empty, and a starting policy that is tuned on a corpus "
-            "has to learn where an answer ends; name a token that ends one"
-        )
+    check_stop(said, wording)
     examples = [
         Example(f"{prompt} {number}", (Segment.of(prompt),), wording.written(answer))
         for prompt, answers in said.items()
@@ -61,6 +57,17 @@ def train_start(
     shutil.rmtree(out / _MERGED, ignore_errors=True)
     merged(out / _TUNED, base.gguf, base.form, out / _MERGED)
     return {"examples": len(examples), "losses": list(tuned.took.losses)}
+
+
+def check_stop(said: Mapping[str, Sequence[str]], wording: Wording) -> None:
+    """Raises:
+    InputError: something is said, and nothing ends it.
+    """
+    if said and not wording.stop:
+        raise InputError(
+            "setting wording.stop: is empty, and a starting policy that is tuned on a corpus "
+            "has to learn where an answer ends; name a token that ends one"
+        )
 
 
 def started(folder: Path) -> Model:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +14,9 @@ import numpy as np
 from elicit.align.loading import device
 
 CHECKPOINTS = "checkpoints"
+_LEAVING = ".checkpoints-leaving"
+_PARTS = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+"""What a trainer needs, beside its own state, to go on as if it had not stopped."""
 T = TypeVar("T")
 
 
@@ -46,12 +51,20 @@ def rounds(rows: Sequence[T], count: int, seed: int) -> list[T]:
 
 
 def whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole: of its files the state of the trainer is written
-    last."""
+    """The newest checkpoint that is whole; None where there is none."""
     found = sorted(
         (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda p: -int(p.name.split("-")[1])
     )
     return next((path for path in found if _is_whole(path)), None)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints: none is left to be found from the moment that any file of them
+    goes."""
+    shutil.rmtree(folder / _LEAVING, ignore_errors=True)
+    if (folder / CHECKPOINTS).exists():
+        os.rename(folder / CHECKPOINTS, folder / _LEAVING)
+        shutil.rmtree(folder / _LEAVING)
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -63,14 +76,16 @@ def run(
     trainer: Any, checkpoint: Path | None, on_log: Callable[[int, dict[str, float]], None]
 ) -> list[dict[str, float]]:
     """Train to the end; returns what was logged of each step, those before it was taken up
-    among them. `on_log` is told of each new step."""
+    among them. `on_log` is told of each new step, once."""
     from transformers import PrinterCallback, TrainerCallback
 
     class Telling(TrainerCallback):  # type: ignore[misc]  # transformers is not type-checked
         def on_log(
             self, _args: Any, state: Any, _control: Any, logs: Any = None, **_rest: Any
         ) -> None:
-            on_log(int(state.global_step), dict(logs or {}))
+            # At the end a summary is logged too, under the number of the last step.
+            if logs is not None and "loss" in logs:
+                on_log(int(state.global_step), dict(logs))
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Telling())
@@ -80,6 +95,9 @@ def run(
 
 
 def _is_whole(checkpoint: Path) -> bool:
+    if not all((checkpoint / part).exists() for part in _PARTS):
+        return False
+    # Written last.
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
     except (OSError, ValueError):

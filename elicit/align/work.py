@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from elicit.align.align_settings import AlignSettings
-from elicit.align.answers import sample_answers
 from elicit.align.comparisons import (
     Comparison,
     Preference,
@@ -21,10 +20,12 @@ from elicit.align.comparisons import (
 )
 from elicit.align.policy import PEFT, train_policy
 from elicit.align.reward import reward_model, train_reward
+from elicit.align.sampling import sample_answers
 from elicit.align.stages import Done, Stages, read_written, write_rows
 from elicit.align.start import Model, train_start
 from elicit.labelling import CachePath, label
 from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.registry import lasting_name
 from elicit.scorer import IntArray
 from elicit.task import Task
 
@@ -76,7 +77,8 @@ class Work:
             write_rows(out / LABELS, [{"id": i.id, "label": found} for i, found in rows])
             return {"run": result.run.name, "items": len(part.items)}
 
-        made_of = {"task": part.digest(), "model": model, "search": search.as_dict()}
+        asked = lasting_name(model)
+        made_of = {"task": part.digest(), "model": asked, "search": search.as_dict()}
         done = self.stages.done("labels", {**made_of, **self._of_base()}, [], make)
         rows = read_written(done.folder / LABELS)
         return np.array([row["label"] for row in rows], np.int64)
@@ -95,7 +97,7 @@ class Work:
             lambda out, told: train_start(said, self.base, out, wording, settings, told),
         )
 
-    def more(self, start: Model, after: list[Done], asked: set[str]) -> Done:
+    def more(self, start: Model, after: list[Done], asked: Set[str]) -> Done:
         """Comparisons for the prompts that had none, of the starting policy's answers."""
         s = self.settings
         prompts = [p for p in self.train if p not in asked]
@@ -131,7 +133,7 @@ class Work:
         others = [Preference(**r) for r in read_written(relabelled.folder / PREFERENCES)]
         reward = self.rewarded(f"reward-{name}", (*first, *others), [relabelled])
         policy = self.optimised(name, reward, start, more)
-        answers = self.answers(name, start, [policy], policy.folder / PEFT)
+        answers = self.answered(name, start, [policy], policy.folder / PEFT)
         return Aligned(first, first_reward, reward, policy, answers)
 
     def rewarded(
@@ -185,12 +187,10 @@ class Work:
                     told,
                 )
 
-        # How often checkpoints are written changes nothing but what is lost with a process.
-        how = {k: v for k, v in asdict(s.policy).items() if k != "checkpoint_steps"}
-        made_of = {"prompts": self.train, "policy": how, **self._of_answers()}
+        made_of = {"prompts": self.train, "policy": s.policy.decides(), **self._of_answers()}
         return self.stages.done(f"policy-{name}", made_of, [reward, more], make)
 
-    def answers(self, name: str, start: Model, after: list[Done], peft: Path | None) -> Done:
+    def answered(self, name: str, start: Model, after: list[Done], peft: Path | None) -> Done:
         """What a policy answers to the held-out prompts: sampled, and the likeliest."""
         s = self.settings
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from elicit.align.align_settings import AlignSettings
-from elicit.align.comparisons import GOLDEN, HUMAN, comparisons_of
-from elicit.align.plot import draw_curves
+from elicit.align.comparisons import GOLDEN, HUMAN
+from elicit.align.given_settings import SEARCH, by_part, made_of
+from elicit.align.plot import check_drawing, draw_curves
 from elicit.align.questions import read_questions
-from elicit.align.stages import StageEvent
 from elicit.cache.errors import InputError
-from elicit.cache.jobs import JobStore
-from elicit.cli.finetune import given_settings
-from elicit.cli.options import AsJson, Cache, Model, TaskName
-from elicit.cli.output import notes, out, print_json
+from elicit.cache.jobs import Job, JobStore
+from elicit.cli.align_lines import Lines, caveats, print_report
+from elicit.cli.options import AsJson, Cache, Model, Seed, TaskName, assignments
+from elicit.cli.output import notes, print_json
 from elicit.cli.tasks import embedded_tasks, open_task, task_file
-from elicit.evaluation import Estimate
+from elicit.cli.values import resolved
 from elicit.finetune.local import check_packages
 from elicit.gold import load_gold, load_human
 from elicit.labelling import open_store
 from elicit.providers.registry import local_model
 from elicit.scorer import IntArray
 from elicit.task import Task
-
-if TYPE_CHECKING:
-    from elicit.align.report import Report
 
 
 def align(
@@ -39,7 +33,9 @@ def align(
         Path | None,
         typer.Option(
             help="Prompts that the policy answers: rows with `question`, maybe `known` (the "
-            "right answer, for the report alone) and `said` (what the start learns to say)."
+            "right answer, for the report alone), `said` (what the start learns to say) and "
+            "`kind` (as large a share of each is held out). What is right is measured on "
+            "held-out prompts with `known`: name those of the comparisons too."
         ),
     ] = None,
     model: Model = "tiny",
@@ -47,10 +43,13 @@ def align(
         bool,
         typer.Option(help="Train from human and gold labels too, where the task names them."),
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Decides every draw.")] = 0,
+    seed: Seed = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting, as policy.steps=40 or held_out=0.2."),
+        typer.Option(
+            "--set",
+            help="Any other setting, as held_out=0.2, policy.steps=40 or search.method=icm.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     out_folder: Annotated[
@@ -70,58 +69,55 @@ def align(
     Given again, it goes on from the last stage that is done."""
     loaded = open_task(task)
     asked = read_questions(_questions_of(task, questions))
-    chosen = settings_of(given_settings(None, seed, settings))
+    chosen = settings_of(task, loaded, settings, seed)
     others = _outside(task, loaded)
-    trained = others if beside else {}
     local_model(model)
-    comparisons_of(loaded)
+    if plots is not None:
+        check_drawing(plots)
     check_packages("trl", "accelerate", "datasets", extra="align")
     # Only here: every other command has to do without what they need.
-    from elicit.align.job import aligned, record_of
+    from elicit.align.job import Wanted, aligned, record_of
 
+    wanted = Wanted(loaded, asked, others if beside else {}, chosen, model)
     with open_store(cache) as store:
         jobs = JobStore(store)
         folder = out_folder or store.path.parent / "aligned"
-        job = record_of(jobs, loaded, asked, trained, chosen, model, name, folder)
-        with jobs.claim(job, force=force):
-            gold = others.get(GOLDEN)
+        job = record_of(jobs, wanted, name, folder)
+        _say_what_is_not_used(job, name, out_folder)
+        with jobs.claim(job, force=force) as held:
             try:
-                made, found = aligned(
-                    jobs, job, loaded, asked, trained, gold, chosen, model, cache, _tell
-                )
+                made, found = aligned(jobs, held, wanted, others.get(GOLDEN), cache, Lines())
             except KeyboardInterrupt:
                 notes.print("interrupted; give the same again to go on")
                 raise
+    if as_json:
+        print_json({"job": job.name, "policies": made} | found.as_dict())
+    else:
+        print_report(found, made)
+    for line in caveats(found, asks_what_is_right=bool(asked.known)):
+        notes.print(f"note: {line}", markup=False, soft_wrap=True)
     if plots is not None:
         drawn = draw_curves({who: m.curve for who, m in found.by.items()}, plots)
         notes.print(f"curves: {drawn}", markup=False, soft_wrap=True)
-    if as_json:
-        print_json({"job": job.name, "policies": made} | found.as_dict())
-        return
-    _print(found, made)
 
 
-def settings_of(given: Mapping[str, float | int | str]) -> AlignSettings:
-    """Settings by name, those of a part behind its name and a dot.
+def settings_of(
+    name: str, task: Task, assigned: list[str] | None, seed: int | None
+) -> AlignSettings:
+    """Settings by name, those of a part behind its name and a dot. Those of the search, and the
+    seed, are joined with the task file's and the environment's, as those of every run.
 
     Raises:
         InputError: there is no such setting, or its value can't be.
     """
-    chosen = AlignSettings()
-    for key, value in given.items():
-        chosen = _replaced(chosen, key.split("."), value, key)
-    return chosen
-
-
-def _replaced(settings: Any, path: list[str], value: float | int | str, key: str) -> Any:
-    name, *rest = path
-    known = {f.name: f.type for f in fields(settings)}
-    inner = getattr(settings, name) if name in known else None
-    if name not in known or bool(rest) != is_dataclass(inner):
-        raise InputError(f"align has no setting {key} (there are {', '.join(known)})")
-    if rest:
-        return replace(settings, **{name: _replaced(inner, rest, value, key)})
-    return replace(settings, **{name: float(value) if known[name] == "float" else value})
+    parts = by_part({key: str(value) for key, value in assignments(assigned).items()})
+    given = [f"{key}={value}" for key, value in parts[SEARCH].items()]
+    decides = parts[""].get("seed", seed)
+    try:
+        search = resolved(name, task, given, seed=decides)
+    except InputError as error:
+        raise InputError(f"settings of the search: {error}") from error
+    return made_of(parts, search.settings)
 
 
 def _questions_of(task: str, named: Path | None) -> Path:
@@ -144,42 +140,20 @@ def _outside(name: str, task: Task) -> dict[str, IntArray]:
     return {who: labels for who, labels in found.items() if labels is not None}
 
 
-def _tell(event: StageEvent) -> None:
-    if event.found:
-        return
-    took = "" if event.record is None else f" ({event.record.seconds:.0f} s)"
-    notes.print(f"{event.stage}: {event.message}{took}", markup=False, soft_wrap=True)
-
-
-def _print(found: Report, made: Mapping[str, str]) -> None:
-    table = Table("trained from", "of its labels right", "reward model", "policy, right")
-    table.add_row("(the start)", "", "", _percent(found.start.right))
-    for who, measure in found.by.items():
-        table.add_row(
-            who,
-            _percent(measure.labels),
-            _percent(measure.reward),
-            _percent(measure.policy.right),
+def _say_what_is_not_used(job: Job, name: str | None, folder: Path | None) -> None:
+    """An equal alignment may be there, under another name and elsewhere."""
+    unused = [
+        option
+        for option, asked, there in (
+            ("--name", name, job.name),
+            ("--out", folder and folder.resolve(), Path(job.folder).parent),
         )
-    out.print(table)
-    habits = Table("policy", "tokens", "repeated words", "commonest answer", "empty")
-    policies = {"(the start)": found.start, **{n: m.policy for n, m in found.by.items()}}
-    for who, policy in policies.items():
-        told = policy.habits
-        cells = [f"{told.tokens:.1f}", *map("{:.0%}".format, (told.repeated, told.commonest))]
-        habits.add_row(who, *cells, f"{told.empty:.0%}")
-    out.print(habits)
-    for pair, judges in found.matches.items():
-        for judge, match in judges.items():
-            out.print(
-                f"{pair}, judged by {judge}: wins {match.win_rate.percent()}, ties "
-                f"{match.ties:.0%}, ties count half",
-                markup=False,
-                soft_wrap=True,
-            )
-    for who, model in made.items():
-        out.print(f"{who}: {model}", markup=False, soft_wrap=True)
-
-
-def _percent(estimate: Estimate | None) -> str:
-    return "" if estimate is None else estimate.percent()
+        if asked is not None and asked != there
+    ]
+    if unused:
+        notes.print(
+            f"note: there is an equal alignment, {job.name}, in {job.folder}, which is gone "
+            f"on with; {' and '.join(unused)} have no effect",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -21,7 +21,7 @@ from elicit.cache.store import ScoreStore
 from elicit.cli.options import AsJson, Cache, assignments
 from elicit.cli.output import notes, out, print_facts, print_json
 from elicit.cli.tasks import open_task
-from elicit.finetune.backends import HOSTED, check_name, open_tuning
+from elicit.finetune.backends import ALIGN, HOSTED, check_name, open_tuning
 from elicit.finetune.hosted import HostedTuning
 from elicit.finetune.jobs import (
     Wanted,
@@ -225,6 +225,11 @@ def _gone_on(jobs: JobStore, job: Job, every: float | None, *, force: bool) -> J
         )
     if not job.is_open:
         return job
+    if job.backend == ALIGN:
+        raise InputError(
+            f"job {job.name!r} is an alignment; go on with: elicit align {job.source}, and the "
+            "options that it was begun with"
+        )
     with jobs.claim(job, force=force) as held:
         if not held.is_open:
             return held
@@ -252,7 +257,7 @@ def _cancelled(jobs: JobStore, job: Job, *, force: bool) -> Job:
     with jobs.claim(job, force=force) as held:
         if not held.is_open:
             return held
-        if held.backend == LOCAL:
+        if held.backend in (LOCAL, ALIGN):
             return jobs.update(held, "cancelled", said="by its user")
         with closing(_opened(held)) as tuning:
             return cancelled(jobs, held, tuning, tell)
