@@ -172,16 +172,17 @@ def flat(path: Path, start: int, end: int, batch: int = 512) -> float:
     """
     with closing(LlamaModel(path, LlamaSettings(branch_tokens=batch), None)) as model:
         places = range(0, end, batch)
-        model.reserve(len(places) * batch)
+        context = model.context()
+        context.reserve(len(places) * batch)
         rng = np.random.default_rng(0)
         seconds = []
         # The last place four times over, so that a short stretch is not one measurement.
         for at in [*places, *[places[-1]] * 4]:
-            model.keep_prefix(at)
+            context.keep_prefix(at)
             ids = rng.integers(0, model.n_vocab, batch).tolist()
             lot = [BatchToken(t, at + i, (0,), i == batch - 1) for i, t in enumerate(ids)]
             began = time.perf_counter()
-            model.decode(lot)
+            context.decode(lot)
             if at >= start:
                 seconds.append(time.perf_counter() - began)
     # The first batch of all warms up.

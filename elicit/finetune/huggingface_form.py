@@ -236,9 +236,9 @@ def _mend_tokeniser(gguf: Path, folder: Path, longest: int) -> None:
 def _llama_rows(llama: LlamaModel, tokens: list[int]) -> Floats:
     """Logits after the first half of the tokens and after all, (2, n_vocab)."""
     wanted = {len(tokens) // 2, len(tokens) - 1}
-    llama.reserve(len(tokens))
-    llama.keep_prefix(0)
-    rows = llama.decode([BatchToken(t, i, (0,), i in wanted) for i, t in enumerate(tokens)])
+    context = llama.context()
+    context.reserve(len(tokens))
+    rows = context.decode([BatchToken(t, i, (0,), i in wanted) for i, t in enumerate(tokens)])
     return np.stack(rows).astype(np.float64)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from elicit.finetune.label_tokens import LabelTokens
 from elicit.providers.llama_cpp.batch import BatchToken
+from elicit.providers.llama_cpp.context import LlamaContext
 from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.providers.llama_cpp.settings import LlamaSettings
 
@@ -68,28 +69,29 @@ def by_llama_cpp(base: Path, adapter: Path | None, rows: Sequence[LabelTokens]) 
     settings = LlamaSettings(kv_type="f32", flash_attention=False)
     found = []
     with closing(LlamaModel(base, settings, adapter)) as model:
+        context = model.context()
         for row in rows:
             first = len(row.ids) - row.label
-            model.reserve(len(row.ids))
-            model.keep_prefix(0)
+            context.reserve(len(row.ids))
+            context.keep_prefix(0)
             tokens = [
                 BatchToken(token, place, (0,), place >= first - 1)
                 for place, token in enumerate(row.ids[:-1])
             ]
-            logits = np.stack(in_batches(model, tokens, settings)).astype(np.float64)
+            logits = np.stack(in_batches(context, tokens, settings)).astype(np.float64)
             found.append(float(log_softmax(logits)[range(row.label), row.ids[first:]].sum()))
     return np.array(found)
 
 
 def in_batches(
-    model: LlamaModel, tokens: Sequence[BatchToken], settings: LlamaSettings
+    context: LlamaContext, tokens: Sequence[BatchToken], settings: LlamaSettings
 ) -> list[NDArray[np.float32]]:
     """The logits that the tokens ask for, decoded as many at once as the settings allow."""
     size = max(settings.chunk, settings.branch_tokens)
     return [
         row
         for start in range(0, len(tokens), size)
-        for row in model.decode(tokens[start : start + size])
+        for row in context.decode(tokens[start : start + size])
     ]
 
 

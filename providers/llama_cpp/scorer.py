@@ -1,9 +1,8 @@
 """Scores prompts with a GGUF model: demonstrations decoded once, items as branches.
 
-The demonstrations (the trunk) live in sequence 0 between calls. They are decoded in chunks
-cut at fixed positions, and a new trunk keeps only whole chunks of the old one, so what the
-model holds for a trunk never depends on how it got there; and a unit's branches always
-stand right behind it. Hence a unit's numbers depend on its prompts alone, to the last bit.
+The demonstrations (the trunk) live in sequence 0 of a context between calls, see `trunks`;
+what is held of a trunk never depends on how it got there, and a unit's branches always stand
+right behind it. Hence a unit's numbers depend on its prompts alone, to the last bit.
 """
 
 from __future__ import annotations
@@ -32,17 +31,16 @@ from elicit.providers.llama_cpp.batch import (
     BatchToken,
     Branches,
     TokenPrompt,
-    Tokens,
     Unit,
     branches,
-    common_prefix,
     plan,
-    trunk_chunks,
 )
 from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.llama_cpp.context import LlamaContext
 from elicit.providers.llama_cpp.model import LlamaModel
 from elicit.providers.llama_cpp.prompt_tokens import template_of, tokeniser_of
 from elicit.providers.llama_cpp.settings import LlamaSettings
+from elicit.providers.llama_cpp.trunks import Trunks
 
 
 class LlamaCppProvider:
@@ -69,7 +67,7 @@ class LlamaCppProvider:
             self._model.close()
             raise
         self._tokeniser = tokeniser_of(self._model, template, self._settings)
-        self._trunk: Tokens = ()
+        self._trunks = Trunks(self._model, self._settings)
         self._name = name or f"llama-cpp:{path}"
         self._identity = Identity(
             provider="llama-cpp",
@@ -118,26 +116,29 @@ class LlamaCppProvider:
             tokens=self._settings.branch_tokens,
         ):
             layout = branches(unit)
-            kept = self._make_room(unit.trunk, len(layout.tokens))
+            held = self._trunks.nearest(unit.trunk)
+            kept = held.make_room(unit.trunk, len(layout.tokens))
             expected = Usage(
                 requests=len(unit.prompts),
                 forwarded_tokens=len(unit.trunk) - kept + len(layout.tokens),
                 prompt_tokens=sum(len(p.prompt) + len(p.nodes()) - 1 for p in unit.prompts),
             )
             budget.reserve(expected)
-            self._hold(unit.trunk, kept)
-            scores = self._score_unit(unit, layout)
+            held.hold(unit.trunk, kept)
+            scores = self._score_unit(held.context, unit, layout)
             budget.settle(expected, expected)
             yield ScoredUnit(scores, expected)
 
-    def _score_unit(self, unit: Unit, layout: Branches) -> tuple[tuple[int, LabelScores], ...]:
-        self._model.branch(layout.sequences)
+    def _score_unit(
+        self, context: LlamaContext, unit: Unit, layout: Branches
+    ) -> tuple[tuple[int, LabelScores], ...]:
+        context.branch(layout.sequences)
         rows = []
         for batch in _split(
             layout.tokens, max(self._settings.chunk, self._settings.branch_tokens)
         ):
-            rows += self._model.decode(batch)
-        self._model.keep_prefix(len(unit.trunk))
+            rows += context.decode(batch)
+        context.keep_prefix(len(unit.trunk))
         sums = [_log_sum_exp(row) for row in rows]
         scores = []
         for prompt, where in zip(unit.prompts, layout.rows, strict=True):
@@ -150,24 +151,6 @@ class LlamaCppProvider:
             )
             scores.append((prompt.index, LabelScores(_by_label(values, prompt.meant))))
         return tuple(scores)
-
-    def _make_room(self, trunk: Tokens, room: int) -> int:
-        """Room for the trunk and what follows; returns the trunk's tokens that are there."""
-        if self._model.reserve(len(trunk) + room):
-            self._trunk = ()
-        size = self._settings.chunk
-        shared = common_prefix(self._trunk, trunk)
-        # The whole trunk is there, its last part decoded as it would be now.
-        return shared if shared == len(trunk) == len(self._trunk) else shared // size * size
-
-    def _hold(self, trunk: Tokens, kept: int) -> None:
-        """Have sequence 0 hold the trunk, of which it holds the first `kept` tokens."""
-        self._model.keep_prefix(kept)
-        self._trunk = trunk[:kept]
-        chunks = [] if kept == len(trunk) else trunk_chunks(trunk, kept, self._settings.chunk)
-        for chunk in chunks:
-            self._model.decode(chunk)
-        self._trunk = trunk
 
 
 def _by_label(values: tuple[float, ...], meant: tuple[int, ...]) -> tuple[float, ...]:

@@ -32,7 +32,8 @@ def has_amx() -> bool:
 @dataclass(frozen=True, slots=True)
 class LlamaSettings:
     """All settings of a local model. Those that can change a score's bits are in its
-    identity; threads are not, as they share out rows and never split a sum."""
+    identity; threads are not, as they share out rows and never split a sum, and neither are
+    trunks."""
 
     n_ctx: int = 0
     """Longest prompt in tokens; 0 is what the model was trained for. Memory grows with what
@@ -44,6 +45,8 @@ class LlamaSettings:
     """Tokens of items decoded in one unit, at most (a longer single item is its own unit)."""
     sequences: int = 128
     """Items, or paths through multi-token labels, in one unit; llama.cpp allows 255."""
+    trunks: int = 2
+    """Blocks of demonstrations kept decoded between calls, each with memory of its own."""
     threads: int = 0
     """0 stands for the cores this process may use."""
     flash_attention: bool = True
@@ -64,6 +67,8 @@ class LlamaSettings:
         for name in ("chunk", "branch_tokens"):
             if getattr(self, name) < 2:
                 raise InputError(f"model setting {name}: must be at least 2")
+        if self.trunks < 1:
+            raise InputError("model setting trunks: must be at least 1")
         if not 1 <= self.sequences <= 255:
             raise InputError("model setting sequences: must be from 1 to 255")
         if self.system != "own" and self.chat == "off":
