@@ -7,7 +7,7 @@ is better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -38,6 +38,11 @@ class Comparison:
     def swapped(self) -> Comparison:
         """The same the other way round."""
         return Comparison(self.prompt, self.second, self.first)
+
+
+Labeller = Callable[[Sequence[Comparison]], Sequence[bool | None]]
+"""(n) comparisons → n: whether the first answer is the better one; None = no preference. Equal
+comparisons are labelled alike, whenever it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,29 @@ def by_reward(
         else Preference(c.prompt, c.second, c.first)
         for i, c in ((i, comparisons[i]) for i in kept)
         if first[i] != second[i]
+    )
+
+
+def by_labeller(
+    comparisons: Sequence[Comparison], labeller: Labeller
+) -> tuple[Preference, ...]:
+    """What a labeller prefers, for the comparisons in which it prefers one.
+
+    Raises:
+        InputError: it gives more labels or fewer than there are comparisons.
+    """
+    better = labeller(comparisons)
+    if len(better) != len(comparisons):
+        raise InputError(
+            f"a labeller gave {len(better)} labels to {len(comparisons)} comparisons; it must "
+            "give each one, None where it prefers neither answer"
+        )
+    return tuple(
+        Preference(c.prompt, c.first, c.second)
+        if label
+        else Preference(c.prompt, c.second, c.first)
+        for c, label in zip(comparisons, better, strict=True)
+        if label is not None
     )
 
 

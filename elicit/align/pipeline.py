@@ -3,8 +3,9 @@
 A search labels a first set of comparisons; a reward model learns from them and labels more,
 made of the starting policy's own answers; the final reward model learns from both; a policy is
 optimised against it. Beside the search's labels others can be put, human or golden ones, and
-everything but the first labels is then equal. Right answers and gold labels reach the report
-alone.
+everything but the first labels is then equal; or, as the paper has it, who gave these labels
+gives the second ones as well, in place of a reward model. Right answers and gold labels reach
+the report alone, but for what is trained from gold labels.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from elicit.align.align_settings import AlignSettings
 from elicit.align.comparisons import (
     ELICITED,
+    Labeller,
     comparisons_of,
     only_prompts,
     preferences_of,
@@ -60,6 +62,7 @@ def align(
     *,
     model: str,
     cache: CachePath = None,
+    second: Mapping[str, Labeller] | None = None,
     on_event: Callable[[StageEvent], None] = lambda _: None,
 ) -> Alignment:
     """Align a model by its own labels, and by others beside them.
@@ -71,13 +74,23 @@ def align(
         task: Comparisons; see `elicit.align.comparisons`.
         others: Name → (n_items,) labels of the task's items, -1 = none.
         model: The one that labels, as every command names it.
+        second: Name in `others` → who labels the comparisons of the starting policy's answers,
+            all of those on prompts to train on, in place of that name's first reward model.
+            The search's second labels are always its own first reward model's.
 
     Raises:
-        InputError: no comparisons, too few prompts, or labels of another length.
+        InputError: no comparisons, too few prompts, labels of another length, or second labels
+            for the search or for a name without first ones.
         ElicitError: a score could not be had.
     """
     if ELICITED in others or any(len(o) != len(task.items) for o in others.values()):
         raise InputError(f"labels beside the search's: each item one, none named {ELICITED!r}")
+    second = second or {}
+    if not set(second) <= set(others):
+        raise InputError(
+            f"second labels for {', '.join(sorted(set(second) - set(others)))}: only who gives "
+            f"first labels can give second ones; {ELICITED!r} has its own first reward model's"
+        )
     prompts = split_of(task, questions, settings)
     stages = Stages(folder, on_event)
     work = Work(stages, base, settings, prompts.train, prompts.held_out)
@@ -93,7 +106,7 @@ def align(
     more = work.more(start, after, prompts.compared)
     start_answers = work.answered("start", start, after, None)
     by = {
-        name: work.aligned(name, preferences_of(part, given), start, more)
+        name: work.aligned(name, preferences_of(part, given), start, more, second.get(name))
         for name, given in labels.items()
     }
     return Alignment(

@@ -14,7 +14,9 @@ import numpy as np
 from elicit.align.align_settings import AlignSettings
 from elicit.align.comparisons import (
     Comparison,
+    Labeller,
     Preference,
+    by_labeller,
     by_reward,
     offered,
 )
@@ -45,6 +47,8 @@ class Aligned:
     preferences: tuple[Preference, ...]
     """Of the first comparisons."""
     first_reward: Done
+    second: Done
+    """Preferences among the comparisons of the starting policy's answers."""
     reward: Done
     policy: Done
     answers: Done
@@ -125,16 +129,25 @@ class Work:
         return self.stages.done("comparisons", {**made_of, **self._of_answers()}, after, make)
 
     def aligned(
-        self, name: str, first: tuple[Preference, ...], start: Model, more: Done
+        self,
+        name: str,
+        first: tuple[Preference, ...],
+        start: Model,
+        more: Done,
+        labeller: Labeller | None = None,
     ) -> Aligned:
-        """From one supervisor's first labels to its policy and what that answers."""
+        """From one supervisor's first labels to its policy and what that answers; a labeller
+        labels the other comparisons in place of the first reward model."""
         first_reward = self.rewarded(f"first-reward-{name}", first, [])
-        relabelled = self.relabelled(name, first_reward, more)
-        others = [Preference(**r) for r in read_written(relabelled.folder / PREFERENCES)]
-        reward = self.rewarded(f"reward-{name}", (*first, *others), [relabelled])
+        if labeller is None:
+            second = self.relabelled(name, first_reward, more)
+        else:
+            second = self.annotated(name, labeller, more)
+        others = [Preference(**r) for r in read_written(second.folder / PREFERENCES)]
+        reward = self.rewarded(f"reward-{name}", (*first, *others), [second])
         policy = self.optimised(name, reward, start, more)
         answers = self.answered(name, start, [policy], policy.folder / PEFT)
-        return Aligned(first, first_reward, reward, policy, answers)
+        return Aligned(first, first_reward, second, reward, policy, answers)
 
     def rewarded(
         self, stage: str, preferences: tuple[Preference, ...], after: list[Done]
@@ -158,8 +171,7 @@ class Work:
         s = self.settings
 
         def make(out: Path, _told: Told) -> Mapping[str, object]:
-            rows = read_written(more.folder / COMPARISONS)
-            comparisons = [Comparison(**row) for row in rows]
+            comparisons = _compared(more)
             with reward_model(self.base.form, reward.folder, s.wording, s.threads) as opened:
                 first, second = opened.compare(comparisons)
             found = by_reward(comparisons, first, second, s.confident)
@@ -168,6 +180,19 @@ class Work:
 
         made_of = {"confident": s.confident}
         return self.stages.done(f"relabelled-{name}", made_of, [reward, more], make)
+
+    def annotated(self, name: str, labeller: Labeller, more: Done) -> Done:
+        """The other comparisons as a labeller has them. It is asked each time: what it
+        prefers is part of what the stage is made of."""
+        comparisons = _compared(more)
+        found = by_labeller(comparisons, labeller)
+        rows = [asdict(p) for p in found]
+
+        def make(out: Path, _told: Told) -> Mapping[str, object]:
+            write_rows(out / PREFERENCES, rows)
+            return {"comparisons": len(comparisons), "preferences": len(found)}
+
+        return self.stages.done(f"annotated-{name}", {"preferences": rows}, [more], make)
 
     def optimised(self, name: str, reward: Done, start: Model, more: Done) -> Done:
         """The policy that a reward model makes."""
@@ -227,3 +252,7 @@ class Work:
         shared = {"seed": s.seed, "threads": s.threads, "wording": asdict(s.wording)}
         how = {"longest": s.policy.longest, "temperature": s.policy.temperature}
         return {**how, **shared, **self._of_base()}
+
+
+def _compared(more: Done) -> list[Comparison]:
+    return [Comparison(**row) for row in read_written(more.folder / COMPARISONS)]
