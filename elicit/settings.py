@@ -189,8 +189,12 @@ def resolve(*layers: tuple[str, Mapping[str, object]]) -> Resolved:
         for name, value in layer.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"{origin}: unknown setting {name!r}{hint}")
+                mend = (
+                    f"did you mean {near[0]}?"
+                    if near
+                    else "`elicit run TASK --show-settings` lists them"
+                )
+                raise InputError(f"{origin}: unknown setting {name!r}; {mend}")
             values[name] = _parsed(name, value, known[name], origin)
             origins[name] = origin
             strength[name] = number

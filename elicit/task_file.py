@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _TOP = {"name", "labels", "data", "prompt", "constraint", "run"}
 _DATA = {"path", "id", "group", *get_args(Outside)}
 _PROMPT = {"item", "separator", "instruction", "verbalizers"}
 _CONSTRAINT = {"kind", "label", "by", "left", "right", "answer", "then", "strict"}
+_ROWS = (".csv", ".jsonl", ".parquet")
 _KINDS = ("at_most_one", "exactly_one", "asymmetric", "same_answer", "implies")
 
 
@@ -94,6 +96,11 @@ def load_task(path: str | Path, limit: int | None = None) -> Task:
 def read_task_file(path: str | Path) -> TaskFile:
     """Parse a task file; see `load_task`."""
     path = Path(path)
+    if path.suffix.lower() in _ROWS and path.is_file():
+        raise TaskError(
+            f"{path}: is data, not a task file; `elicit tasks new {shlex.quote(str(path))}` "
+            "drafts one"
+        )
     try:
         data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError as error:

@@ -399,4 +399,4 @@ def test_a_start_that_was_asked_for_and_is_not_used_is_noted(
     # Nothing may be spent: the note comes before the first request.
     arguments = ["claims", "--limit", "4", "--max-tokens-spent", "0"]
     done = CliRunner().invoke(app, [*arguments, "--cache", str(tmp_path / "e.db"), *more])
-    assert ("start = zero_shot (flag) is for `elicit run`" in done.stderr) == told
+    assert ("start = zero_shot (--set) is for `elicit run`" in done.stderr) == told

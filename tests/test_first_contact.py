@@ -131,6 +131,9 @@ def test_help_has_the_same_groups() -> None:
         (["run", "--modle", "x"], "error: no such option '--modle'; did you mean '--model'?\n"),
         (["run", "claims", "--zz"], "error: no such option '--zz'; see `elicit run --help`\n"),
         (["run"], "error: missing argument 'TASK'; see `elicit run --help`\n"),
+        (["tasks", "nwe", "a.csv"], "error: no such command 'nwe'; did you mean 'new'?\n"),
+        (["tasks", "--json", "nwe"], "error: no such command 'nwe'; did you mean 'new'?\n"),
+        (["tasks", "zz", "a.csv"], "error: no such command 'zz'; see `elicit tasks --help`\n"),
     ],
 )
 def test_a_slip_is_one_line_that_says_what_was_meant(typed: list[str], said: str) -> None:
@@ -158,12 +161,41 @@ def test_a_misspelt_embedded_task_is_one_line() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", ["run", "tasks", "diagnose"])
+def test_a_table_in_place_of_a_task_is_told_what_makes_one_of_it(command: str) -> None:
+    said = "is data, not a task file; `elicit tasks new 'my table.csv'` drafts one"
+    with pytest.raises(InputError, match=said):
+        output(command, "my table.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "alfa=1"], "--set: unknown setting 'alfa'; did you mean alpha?"),
+        (["--set", "zzz=1"], "'zzz'; `elicit run TASK --show-settings` lists them"),
+        (["--set", "alpha=x"], "--set: setting alpha: must be a number"),
+        (["--method", "x"], "--method: setting method: 'x' is not one of"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_it_was_typed(options: list[str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        output("run", "claims", *options)
+    assert said in str(caught.value)
+
+
+def test_settings_are_shown_with_the_option_they_came_from() -> None:
+    shown = told("run", "claims", "--seed", "4", "--set", "alpha=3", "--show-settings")
+    assert (shown["seed"]["origin"], shown["alpha"]["origin"]) == ("--seed", "--set")
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_table_becomes_a_task_that_the_next_commands_take() -> None:
     ended = elicit("tasks", "new", "my table.csv", "--out", "my.toml")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "wrote my.toml: 20 items, 0 constrained pairs" in ended.stdout
     assert "  Hated it, says number 0\n  Label:" in ended.stdout
     assert "elicit diagnose my.toml --model MODEL\n" in ended.stdout
+    assert "the default model, tiny, knows only its own invented world\n" in ended.stdout
     assert "if wrong: " in ended.stdout
     assert [entry["items"] for entry in told("tasks", "my.toml")] == [20]
     run = elicit("run", "my.toml", "--name", "first")
@@ -269,11 +301,14 @@ def test_bash_itself_completes_commands(tmp_path: Path) -> None:
         (["run", "claims", "--set", "combine"], ["combine=best", "combine=mixture"]),
         (["run", "claims", "--set", "alph"], ["alpha=50.0"]),
         (["tasks", "n"], ["new"]),
+        (["tasks", ""], ["check", "new", *embedded_tasks(), "a.toml"]),
+        (["tasks", "a"], ["a.toml"]),
     ],
 )
 def test_commands_tasks_methods_and_settings_are_completed(
     folder: Path, words: list[str], offered: list[str]
 ) -> None:
+    (folder / "a.toml").write_text("")
     assert sorted(completed("bash", *words)) == sorted(offered)
     assert not (folder / "store").exists()
 

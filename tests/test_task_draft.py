@@ -39,6 +39,11 @@ def loaded(folder: Path, rows: Rows, **said: object) -> tuple[Draft, Task]:
     return made, load_task(folder / "task.toml")
 
 
+def plainly(made: Draft) -> str:
+    """The draft's text with its comments on one line."""
+    return " ".join(made.text.replace("\n# ", " ").split())
+
+
 CLAIMS: Rows = [
     {
         "id": f"c{i}",
@@ -82,7 +87,7 @@ def test_a_draft_names_id_group_gold_and_texts(tmp_path: Path) -> None:
 
 def test_every_guess_is_told_in_the_file_with_what_to_change() -> None:
     made = drafted(CLAIMS)
-    told = " ".join(made.text.replace("\n# ", " ").split())
+    told = plainly(made)
     for finding in made.findings:
         assert " ".join(finding.said.split()) in told
         assert finding.mend in told
@@ -92,6 +97,124 @@ def test_labels_that_nothing_tells_are_true_and_false_with_a_comment() -> None:
     made = drafted([{"text": f"some words {i}"} for i in range(5)])
     assert tomllib.loads(made.text)["labels"] == ["False", "True"]
     assert "nothing in the data says what the labels are" in made.text
+
+
+def of_values(name: str, values: Sequence[object], n_rows: int = 40) -> Rows:
+    return [{"text": f"some words, {i}", name: values[i % len(values)]} for i in range(n_rows)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("is_spam", [0, 1], "`is_spam` has 2 values: --gold is_spam if it holds labels"),
+        ("is_spam", ["0", "1"], "`is_spam` has 2 values: --gold is_spam"),
+        ("emotion", ["joy", "anger"], "`emotion` has 2 values: --gold emotion"),
+        ("checked by hand", ["True", "False"], "--gold 'checked by hand'"),
+        ("checked", [True, False], "`checked` has 2 values"),
+        ("response", ["yes", "no"], "`response` has 2 values"),
+        ("human_verdict", ["good", "bad"], "`human_verdict` has 2 values"),
+        ("label", [f"kind {i}" for i in range(30)], "`label` has 30 values"),
+    ],
+)
+def test_a_column_of_few_values_is_told_as_one_that_might_hold_labels(
+    name: str, values: Sequence[object], said: str
+) -> None:
+    made = drafted(of_values(name, values))
+    assert said in plainly(made)
+    assert made.guess.texts == ("text",)
+    assert "nothing in the data says" not in plainly(made)
+
+
+def test_what_is_told_of_a_column_that_might_hold_labels_works() -> None:
+    rows = of_values("checked by hand", ["no", "yes"])
+    made = drafted(rows, gold="checked by hand")
+    assert made.guess.labels == ("no", "yes")
+
+
+def test_only_columns_that_hold_no_other_values_than_the_labels_are_told() -> None:
+    rows = [
+        {"text": f"some words, {i}", "mood": "xy"[i % 2], "tone": "uvw"[i % 3]}
+        for i in range(30)
+    ]
+    said = plainly(drafted(rows, labels=["x", "y"]))
+    assert "--gold mood if" in said
+    assert "--gold tone if" not in said
+
+
+def test_many_columns_that_might_hold_labels_are_told_shortly() -> None:
+    rows = [
+        {"text": f"some words, {i}"} | {f"is_{c}": i % 2 for c in "cdefghk"} for i in range(30)
+    ]
+    assert "So may 2 more. No prompt shows them." in plainly(drafted(rows))
+
+
+def test_one_of_many_values_is_not_told_as_labels() -> None:
+    made = drafted(of_values("place", [f"town {i}" for i in range(21)], 60))
+    assert "nothing in the data says what the labels are" in plainly(made)
+
+
+def test_a_question_that_repeats_is_shown() -> None:
+    rows = [{"question": f"Is it {i // 4}?", "answer": f"yes, {i} it is"} for i in range(40)]
+    assert drafted(rows).guess.texts == ("question", "answer")
+
+
+@pytest.mark.parametrize("name", ["label", "preferred", "sentiment", "Gold Label"])
+@pytest.mark.parametrize("values", [["good", "bad"], ["good", "bad", "bad"], [1, 0]])
+def test_a_name_like_labels_is_enough_in_few_rows(name: str, values: list[object]) -> None:
+    rows = [{"text": f"words {i}", name: value} for i, value in enumerate(values)]
+    made = drafted(rows)
+    assert (made.guess.gold, made.guess.texts) == (name, ("text",))
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 8, 40])
+@pytest.mark.parametrize(
+    "value", ["some longer text, number {}", "{}", "a {}", "one word more {}"]
+)
+def test_a_column_named_like_labels_is_never_shown(n_rows: int, value: str) -> None:
+    rows = [{"a": f"x{i}", "label": value.format(i)} for i in range(n_rows)]
+    assert drafted(rows).guess.texts == ("a",)
+
+
+def test_a_table_of_labels_alone_has_no_text() -> None:
+    with pytest.raises(TaskError, match=r"no text is left .* `label` might hold labels"):
+        drafted([{"label": "good film"}, {"label": "bad one"}])
+
+
+def test_two_columns_of_labels_are_no_pair_to_compare() -> None:
+    rows = [
+        {
+            "text": f"some words, {i}",
+            "label_1": "xy"[i % 2],
+            "label_2": "yx"[i % 2],
+            "rater_1": "xy"[i % 2],
+            "rater_2": "yx"[i % 2],
+        }
+        for i in range(20)
+    ]
+    made = drafted(rows)
+    assert (made.guess.pair, made.guess.texts) == (None, ("text",))
+
+
+@pytest.mark.parametrize("name", ["The Claim", "the_claim", "a claim", "claim"])
+def test_an_article_in_a_name_is_not_said_twice(name: str) -> None:
+    prompt = tomllib.loads(drafted([{name: f"thing {i} is red"} for i in range(5)]).text)[
+        "prompt"
+    ]
+    assert prompt["item"].endswith("I think this claim is")
+    assert prompt["instruction"] == "Decide whether each claim is true."
+
+
+def test_an_article_in_the_name_of_labels_is_not_said_twice() -> None:
+    made = drafted(of_values("The Verdict", ["guilty", "free"]))
+    prompt = tomllib.loads(made.text)["prompt"]
+    assert prompt["instruction"] == "Decide the verdict of each item."
+
+
+def test_truth_values_of_something_else_than_truth_are_asked_for_by_its_name() -> None:
+    made = drafted(of_values("is_spam", [0, 1]), gold="is_spam")
+    prompt = tomllib.loads(made.text)["prompt"]
+    assert prompt["item"].endswith("\nIs spam:")
+    assert prompt["instruction"] == "Say of each text: is spam, true or false."
 
 
 def test_labels_are_the_values_of_the_gold_column() -> None:
@@ -134,7 +257,7 @@ def test_columns_that_may_tell_the_label_are_in_no_prompt() -> None:
     ]
     made = drafted(rows)
     assert made.guess.texts == ("text",)
-    assert "`target` looks like labels too" in " ".join(made.text.replace("\n# ", " ").split())
+    assert "`target` looks like labels too" in plainly(made)
 
 
 def test_labels_of_people_are_kept_apart_from_gold() -> None:
@@ -153,7 +276,7 @@ def test_pairs_in_both_orders_are_bound_where_the_prompt_asks_which_is_better(
 def test_pairs_in_one_order_are_bound_by_nothing_and_the_file_says_why(tmp_path: Path) -> None:
     made, task = loaded(tmp_path, PAIRS[::2])
     assert not task.constraints
-    assert "the other way round" in " ".join(made.text.replace("\n# ", " ").split())
+    assert "the other way round" in plainly(made)
 
 
 def test_pairs_are_bound_by_nothing_where_other_labels_leave_their_meaning_open(

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from elicit.cli.sparkline import BLOCKS, History, sparkline
 from elicit.cli.time_left import Pace, told_elapsed, told_time
+from elicit.constraints import UNLABELLED
 from elicit.providers.base import Usage
 from elicit.run import Progress
+from elicit.search.state import State
 
 WIDE = 72
 """Columns from which the search's facts and its curve share a line."""
@@ -49,9 +51,9 @@ class Seen:
             ):
                 self._history, self._flips = History(), 0
                 self._resumed = state.iteration > 0
+            else:
+                self._flips += _flipped(before.state, state)
             self._history.add(state.iteration, state.objective)
-            if state.step is not None and state.step.accepted:
-                self._flips += state.step.flips
             self._pace.step(self._clock(), event.usage.requests)
             self._newest, self._usage = event, event.usage
 
@@ -159,6 +161,12 @@ class Seen:
         if event.state.rounds is not None:
             return (f"at most about {told} left", f"<{told} left")
         return (f"about {told} left", f"~{told} left")
+
+
+def _flipped(before: State, after: State) -> int:
+    """Labels that changed to another; an item's first is none."""
+    was, now = before.labelling.labels, after.labelling.labels
+    return int(((was != now) & (was != UNLABELLED)).sum())
 
 
 def fitted(parts: Sequence[Part], width: int) -> str:

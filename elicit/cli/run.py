@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +130,24 @@ def _report(result: Result, folder: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(summary | {"rows": list(result.rows())})
         return
-    print_facts(summary | {"usage": told_usage(result.usage)})
+    del summary["warnings"]
+    print_facts(summary | _in_words(summary, result) | {"usage": told_usage(result.usage)})
+    for finding in result.findings:
+        if finding.kind == "warning":
+            notes.print(f"warning {finding.code}: {finding.seen}", markup=False)
+            notes.print(f"  {finding.next}", markup=False)
+    notes.print(f"see them: elicit report {result.run.name}", markup=False, soft_wrap=True)
+
+
+def _in_words(summary: Mapping[str, object], result: Result) -> dict[str, object]:
+    """What is easier read in words."""
+    names = [row["label"] for row in result.rows()]
+    digits = {"objective": 3, "agreement": 3, "mean_coverage": 4, "bounded_share": 3}
+    known = {name: value for name in digits if isinstance(value := summary[name], float)}
+    return {
+        "labels": ", ".join(f"{name} {names.count(name)}" for name in result.task.labels),
+        **{name: f"{value:.{digits[name]}f}" for name, value in known.items()},
+    }
 
 
 def _show(resolved: Resolved, as_json: bool) -> None:

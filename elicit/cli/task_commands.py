@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import tempfile
@@ -38,10 +39,29 @@ class TaskGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = next((i for i, text in enumerate(args) if not text.startswith("-")), None)
         if first is not None:
-            check = [] if args[first] in self.commands else ["check"]
+            check = [] if self._is_command(args[first:]) else ["check"]
             # Options before the name are the command's own: the group has none but to list.
             args = [*check, *args[first:], *args[:first]]
         return super().parse_args(ctx, args)
+
+    def _is_command(self, args: list[str]) -> bool:
+        """Whether the first is a command, or a slip of the finger for one: no task is called
+        so, and it is like one or has an argument of its own."""
+        name, *rest = args
+        if name in self.commands:
+            return True
+        is_task = name in embedded_tasks() or Path(name).suffix or Path(name).exists()
+        like = difflib.get_close_matches(name, [*self.commands, *embedded_tasks()], n=1)
+        more = any(not text.startswith("-") for text in rest)
+        return not is_task and (more or bool(like and like[0] in self.commands))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands, and the tasks that may stand in their place."""
+        (task,) = (p for p in self.commands["check"].params if p.name == "task")
+        return [
+            *super().shell_complete(ctx, incomplete),
+            *task.shell_complete(ctx, incomplete),
+        ]
 
 
 tasks_app = typer.Typer(
@@ -133,6 +153,7 @@ def new(
     _print_notes(found)
     _print("", "next, with a model you have (`elicit run --help` tells how models are named):")
     _print(*(f"  {command}" for command in following))
+    _print("the default model, tiny, knows only its own invented world")
 
 
 def _drafted(

@@ -10,13 +10,21 @@ from elicit.task import Task
 
 
 def resolved(name: str, task: Task, assigned: list[str] | None, **flags: object) -> Resolved:
-    """Flags and `--set` over the task file, that over the environment, that over defaults.
+    """`--set` over flags, those over the task file, that over the environment, that over
+    defaults.
 
     Raises:
         InputError: a setting is unknown or its value unusable; names the origin.
     """
-    given = {k: v for k, v in flags.items() if v is not None} | assignments(assigned)
-    return resolve(("flag", given), (name, task.settings), ("ELICIT_*", _environment()))
+    # Flags are settings of the run, never of one method, so which of them is the stronger
+    # decides nothing.
+    given = [(_option(flag), {flag: v}) for flag, v in flags.items() if v is not None]
+    assigned_values = ("--set", assignments(assigned))
+    return resolve(assigned_values, *given, (name, task.settings), ("ELICIT_*", _environment()))
+
+
+def _option(flag: str) -> str:
+    return f"--{flag.replace('_', '-')}"
 
 
 def _environment() -> dict[str, object]:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elicit.data import Row
+from elicit.drafting import words
 from elicit.drafting.columns import Column, stem_and_side
 from elicit.drafting.guess import UNKNOWN_LABELS, Guess, guess
+from elicit.drafting.roles import Finding
 from elicit.drafting.suggested import constraint_lines
-from elicit.drafting.texts import Finding
 from elicit.drafting.toml_text import comment, plain, shown, toml_block, toml_text, toml_texts
 from elicit.prompt import TaskError, Template
 
@@ -164,21 +165,34 @@ def _asking(made: Guess) -> str:
 
 
 def _asks_by_claim(made: Guess) -> bool:
+    """Whether the labels say that an item is true or false, and not something else of it, as
+    those of `is_spam` do."""
+    own = () if made.gold is None else made.column(made.gold).tokens
+    return _says_truth(made) and words.TRUTH.issuperset(own)
+
+
+def _says_truth(made: Guess) -> bool:
     return {label.strip().lower() for label in made.labels} <= _TRUTHS.keys()
 
 
 def _question(made: Guess) -> str:
     """What the labels are, as far as the gold column's name says it."""
-    name = "" if made.gold is None else _caption(made.gold)
+    name = "" if made.gold is None else _bare(_caption(made.gold))
     return "Label" if name.lower() in ("", "gold", "labels", "target", "class", "y") else name
+
+
+def _bare(name: str) -> str:
+    """A name without the article it may begin with, as a sentence brings its own."""
+    first, _, rest = name.partition(" ")
+    return rest[:1].upper() + rest[1:] if rest and first.lower() in words.ARTICLES else name
 
 
 def _noun(made: Guess) -> str:
     """What an item is called: the stem of a pair's names, or the last text's name."""
     if made.compared is not None:
         side = stem_and_side(made.compared[0])
-        return " ".join(side[0]) if side is not None and side[0] else "answer"
-    return _caption(made.texts[-1]).lower() if made.texts else "item"
+        return _bare(" ".join(side[0])).lower() if side is not None and side[0] else "answer"
+    return _bare(_caption(made.texts[-1])).lower() if made.texts else "item"
 
 
 def _instruction(made: Guess) -> str:
@@ -189,6 +203,8 @@ def _instruction(made: Guess) -> str:
         return f"Decide whether {left} is better than {right}."
     if _asks_by_claim(made):
         return f"Decide whether each {_noun(made)} is true."
+    if _says_truth(made):
+        return f"Say of each {_noun(made)}: {_question(made).lower()}, true or false."
     return f"Decide the {_question(made).lower()} of each item."
 
 
@@ -217,21 +233,20 @@ def _about_words(made: Guess) -> str:
         "What a model says for each label. A text begins with a space where the prompt ends "
         "without one."
     )
-    words = _words(made)
     if any(label.strip().isdecimal() for label in made.labels):
         said += (
             " A number says little to a model: write words here that say what it stands for."
         )
     if made.labels == UNKNOWN_LABELS and not made.labels_known:
         said += " These are only to begin with."
-    longest = max(len(word) for word in words.values())
+    longest = max(map(len, _words(made).values()))
     return said + (" Short words are cheaper." if longest > 24 else "")
 
 
 def _caption(name: str) -> str:
     """A column's name as the words before a colon; nothing in it means anything to Jinja."""
-    words = re.findall(r"[^\W_]+", plain(name))
-    text = " ".join(word.upper() if len(word) == 1 else word for word in words)
+    parts = re.findall(r"[^\W_]+", plain(name))
+    text = " ".join(part.upper() if len(part) == 1 else part for part in parts)
     return text[:1].upper() + text[1:] if text else "Text"
 
 

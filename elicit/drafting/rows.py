@@ -60,11 +60,6 @@ def _hint(path: Path, error: TaskError) -> str | None:
     if not head.strip():
         what = "names, then a row an item" if kind == ".csv" else "a JSON object an item"
         return f"{path}: is empty: write {what}"
-    if not head.strip():
-        what = (
-            "a JSON object a line" if kind == ".jsonl" else "columns' names, then a row an item"
-        )
-        return f"{path}: is empty: write {what}"
     if b"\0" in head:
         return (
             f"{path}: is no text in UTF-8 (it holds zero bytes): save the table as {kind} in "

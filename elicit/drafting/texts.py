@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from elicit.drafting import words
 from elicit.drafting.columns import Column
+from elicit.drafting.roles import Finding, Roles
 from elicit.drafting.toml_text import shown
 from elicit.prompt import MAX_RENDERED, TaskError
 
@@ -15,37 +15,26 @@ LONG = 8_000
 """Characters from which a text is one to shorten, as a prompt shows many items."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One guess: what it is for, the columns, why, and what to do where it is wrong."""
-
-    what: str
-    columns: tuple[str, ...]
-    said: str
-    mend: str
-
-
 def guess_texts(
-    free: Sequence[Column], aside: set[str], n_rows: int, pair: tuple[str, str] | None
+    roles: Roles, pair: tuple[str, str] | None
 ) -> tuple[tuple[str, ...], list[Finding]]:
-    """The texts among columns that are free, in their order, and what to say of them.
-
-    Columns in `aside` may tell the label; `pair` are two texts to compare.
+    """The texts among columns that are free, in their order, and what to say of them; `pair`
+    are two texts to compare.
 
     Raises:
         TaskError: there is none.
     """
-    usable = [c for c in free if c.kind == "text" and c.name not in aside]
+    usable = [c for c in roles.free() if c.kind == "text"]
     holes = [c for c in usable if c.missing and c.named(words.TEXTS)]
     whole = [c for c in usable if not c.missing and c.distinct > 1]
-    rich = [c for c in whole if _is_text(c, n_rows)]
+    rich = [c for c in whole if _is_text(c, roles.n_rows)]
     telling = [c for c in rich if c.named(words.TELLING)]
     if len(telling) < len(rich):
         rich = [c for c in rich if c not in telling]
     if not rich and not pair:
-        rich = sorted(whole, key=lambda c: (c.distinct, c.words))[-1:]
+        rich = sorted(whole, key=lambda c: (-c.distinct, -c.words))[:1]
     if not rich and not pair:
-        raise TaskError(_no_text([c for c in free if c.name not in aside], holes))
+        raise TaskError(_no_text(roles, holes))
     if pair and not _holds_both(rich, [c for c in whole if c.name in pair]):
         rich = [c for c in whole if c in rich or c.name in pair]
     rich = rich[:MOST_TEXTS]
@@ -56,7 +45,7 @@ def guess_texts(
                 "than a prompt may have: shorten it, or show a part: --item '{{ NAME[:2000] }}'"
             )
     texts = tuple(c.name for c in rich)
-    others = [shown(c.name) for c in free if c.name not in texts]
+    others = [shown(c.name) for c in roles.columns if c.name not in (*texts, *roles.taken)]
     left = f" Not shown: {', '.join(others)}." if others else ""
     said = Finding(
         "text",
@@ -123,13 +112,19 @@ def _long(column: Column) -> Finding:
     )
 
 
-def _no_text(columns: Sequence[Column], holes: Sequence[Column]) -> str:
+def _no_text(roles: Roles, holes: Sequence[Column]) -> str:
     if holes:
         return (
             f"column {shown(holes[0].name)} has no value in {holes[0].missing:,} rows, so no "
             "prompt can show it: fill it or delete these rows"
         )
-    numbers = {c.kind for c in columns} == {"number"}
+    kept = [shown(c.name) for c in roles.columns if c.name in roles.aside and c.kind == "text"]
+    if kept:
+        return (
+            f"no text is left for a prompt to show, as {', '.join(kept)} might hold labels: "
+            "add a column of texts, or name what a prompt shows: --item '{{ NAME }}'"
+        )
+    numbers = {c.kind for c in roles.columns if c.name not in roles.taken} == {"number"}
     held = "only numbers" if numbers else "no text that differs from row to row"
     return (
         f"the columns hold {held}; a language model needs texts to label: add a column of "

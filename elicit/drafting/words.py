@@ -39,6 +39,9 @@ ABOUT = _words(
 )
 """What is known of an item beside its text."""
 
+SURELY_GOLD = GOLDEN - TEXTS
+"""Labels and no texts. An `answer` may be either."""
+
 TELLING = _words(
     "gold label labels truth correct incorrect best rationale explanation reason reasons "
     "reference"
@@ -50,3 +53,8 @@ ANSWERS = _words("answer final result value")
 
 LINKS = _words("implies entails then follows")
 """Ids of other items."""
+
+TRUTH = _words("gold label labels target truth true class correct answer verdict y a an the")
+"""Names of truth values that say no more than that an item is true."""
+
+ARTICLES = _words("a an the")
