@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -24,12 +25,14 @@ from elicit.providers.cached import CachedProvider
 from elicit.providers.registry import in_batches, open_model
 from elicit.providers.sampled import SampledProvider
 from elicit.providers.usage import Account, Limits, Meter
-from elicit.run import Progress, begin, drive
+from elicit.run import Progress, begin, drive, settings_of
+from elicit.run_labels import changed_task
 from elicit.run_record import RunRecord, record_of
 from elicit.scorer import FloatArray, IntArray
 from elicit.settings import RunSettings, resolve
 from elicit.task import Task
 from elicit.task_file import load_task
+from elicit.verdict import Finding
 from elicit.whole_file import save, write_whole
 
 CachePath = str | Path | Literal[False] | None
@@ -114,6 +117,14 @@ class Result:
         save(path, page(gather(self.record, self.task)).encode())
         return path
 
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Warnings, which speak against the labels, and notes, which do not: what the run alone
+        shows, with what to do. `elicit diagnose` looks further."""
+        from elicit.report.seen import seen_in
+
+        return seen_in(self.outcome, self.task, settings_of(self.run))
+
     def summary(self) -> dict[str, object]:
         """What `--json` prints."""
         names = [row["label"] for row in self.rows()]
@@ -128,6 +139,7 @@ class Result:
             "agreement": mean_agreement([chain.labels for chain in self.outcome.chains]),
             "mean_coverage": self.outcome.mean_coverage,
             "bounded_share": self.outcome.bounded_share,
+            "warnings": [asdict(f) for f in self.findings if f.kind == "warning"],
             "usage": asdict(self.usage),
         }
 
@@ -258,10 +270,7 @@ def resume(
         run = runs.get(name)
         task = load(task_path_of(run), int(run.settings["items"]))
         if task.digest() != run.task_digest:
-            raise InputError(
-                f"run {name!r}: the task {run.task_path} has changed since it began; "
-                "start a new run (scores of unchanged prompts are kept)"
-            )
+            raise changed_task(run, task)
         if run.result is not None:
             return Result(task, record_of(runs, run), replace(outcome_of(run), usage=Usage()))
         batch = bool(run.settings.get("batch"))

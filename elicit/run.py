@@ -144,8 +144,9 @@ def drive(
         )
     with runs.claim(run.id, force=force):
         status = "failed"
+        booked = _Booked(runs, run.id, meter)
         try:
-            outcome = _chains(run, runs, task, meter, on_progress)
+            outcome = _chains(run, runs, task, meter, booked, on_progress)
             runs.finish(run.id, "done", summary_of(outcome, task))
             status = "done"
         except BudgetReached as reached:
@@ -155,7 +156,7 @@ def drive(
             status = "interrupted"
             raise
         finally:
-            runs.add_usage(run.id, asdict(meter.usage))
+            booked.book()
             if status != "done":
                 runs.finish(run.id, status)
     return outcome
@@ -166,6 +167,7 @@ def _chains(
     runs: RunStore,
     task: Task,
     meter: Meter,
+    booked: _Booked,
     on_progress: Callable[[Progress], None],
 ) -> Outcome:
     settings = settings_of(run)
@@ -182,7 +184,7 @@ def _chains(
         states = search(problem, settings.search, rng, saved)
         iterations = most_iterations(settings.search, pool.size)
         final = None
-        for final in _checkpointed(states, runs, run.id, number, saved):
+        for final in _checkpointed(states, runs, run.id, number, saved, booked):
             on_progress(Progress(number, settings.chains, iterations, final, meter.usage))
         final = final or _saved(runs, run.id, number)
         if final is None:
@@ -244,8 +246,29 @@ def _saved(runs: RunStore, run_id: int, chain: int) -> State | None:
     return None if text is None else State.loads(text)
 
 
+class _Booked:
+    """What a process used for a run, told to the run's record as it goes on: whoever looks at
+    it then, and after a kill, sees what was spent up to the last checkpoint."""
+
+    def __init__(self, runs: RunStore, run_id: int, meter: Meter) -> None:
+        self._runs, self._run_id, self._meter = runs, run_id, meter
+        self._told = Usage()
+
+    def book(self) -> None:
+        """Tell what was used since the last time."""
+        now = self._meter.usage
+        if now != self._told:
+            self._runs.add_usage(self._run_id, asdict(now - self._told))
+            self._told = now
+
+
 def _checkpointed(
-    states: Iterator[State], runs: RunStore, run_id: int, chain: int, saved: State | None
+    states: Iterator[State],
+    runs: RunStore,
+    run_id: int,
+    chain: int,
+    saved: State | None,
+    booked: _Booked,
 ) -> Iterator[State]:
     """Pass states on, saving the newest with the trace up to it now and then and at the end.
     `saved` is the state that they go on from."""
@@ -258,6 +281,7 @@ def _checkpointed(
         if newest is not None:
             runs.checkpoint(run_id, chain, newest.dumps(), newest.iteration, trace)
             trace.clear()
+            booked.book()
 
     try:
         for state in states:

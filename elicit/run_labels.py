@@ -52,12 +52,20 @@ def check_same_task(run: Run, task: Task) -> None:
     Raises:
         InputError: it has changed, or the run is not finished.
     """
+    if worded_otherwise(run, task, run.task_path or task.name) or (
+        task.digest() != run.task_digest
+    ):
+        raise changed_task(run, task)
+
+
+def changed_task(run: Run, task: Task) -> InputError:
+    """The error of a run whose task is not as it was."""
     source = run.task_path or task.name
-    if worded_otherwise(run, task, source) or task.digest() != run.task_digest:
-        raise InputError(
-            f"run {run.name!r}: the task {source} has changed since: its labels are of other "
-            "prompts or rules; run it again (scores of unchanged prompts are kept)"
-        )
+    return InputError(
+        f"run {run.name!r}: the task {source} has changed since it began: its labels are of "
+        "other prompts or rules. Put the file and its data back as they were, or run it again "
+        "(scores of unchanged prompts are kept); copy a task file before you edit it"
+    )
 
 
 def labels_of_run(run: Run, task: Task) -> IntArray:

@@ -26,6 +26,9 @@ IntArray = NDArray[np.int64]
 MEMORY_BYTES = 256 * 2**20
 """Bound on the contexts held as arrays; older ones are read from the store again."""
 
+COVERAGE_UNITS = 2**52
+"""Of a coverage of 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -61,7 +64,7 @@ class Scorer:
         self.rendered = rendered
         self.n_items = len(rendered.questions)
         self.n_labels = len(rendered.labels)
-        self.coverage_sum = 0.0
+        self._coverage_sum = 0
         self.coverage_count = 0
         self.bounded_count = 0
         self._memory: OrderedDict[bytes, FloatArray] = OrderedDict()
@@ -72,7 +75,9 @@ class Scorer:
     @property
     def mean_coverage(self) -> float | None:
         """Mean total probability of the labels over all scores read so far, 0 to 1."""
-        return self.coverage_sum / self.coverage_count if self.coverage_count else None
+        if not self.coverage_count:
+            return None
+        return self._coverage_sum / self.coverage_count / COVERAGE_UNITS
 
     @property
     def bounded_share(self) -> float | None:
@@ -187,6 +192,7 @@ class Scorer:
                     self._note(scores, min(1.0, float(np.exp(total))))
 
     def _note(self, scores: LabelScores, coverage: float) -> None:
-        self.coverage_sum += coverage
+        # In whole units, so that the mean is the same whatever order scores come in.
+        self._coverage_sum += round(coverage * COVERAGE_UNITS)
         self.coverage_count += 1
         self.bounded_count += bool(scores.bounded)

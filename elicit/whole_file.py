@@ -32,6 +32,8 @@ def save(path: Path, content: bytes) -> None:
     Raises:
         InputError: it can't be written there.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
     try:
         write_whole(path, content)
     except OSError as error:

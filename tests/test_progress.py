@@ -20,6 +20,7 @@ from elicit.cli.progress import SECONDS_BETWEEN_LINES, Display, shown_progress
 from elicit.cli.progress_lines import WIDE, Seen, fitted
 from elicit.cli.sparkline import ASCII, BLOCKS, MOST_POINTS, History, levels_for, sparkline
 from elicit.cli.time_left import RECENT, Pace, told_elapsed, told_time
+from elicit.constraints import UNLABELLED
 from elicit.objective import Value
 from elicit.predictability import Labelling
 from elicit.providers.base import Usage
@@ -48,12 +49,16 @@ class Clock:
 
 
 def event(iteration: int, *, chain: int = 0, chains: int = 1, **usage: int) -> Progress:
-    """An iteration of 200 that took every second proposal, and changed two labels by it."""
+    """An iteration of 200 that took every second proposal. By it two labels changed to
+    another, and at first a third was given to an item that had none."""
+    taken = (iteration + 1) // 2
+    labels = np.array([taken % 2, taken % 2, min(taken, 1) - 1, UNLABELLED])
     state = replace(
         START,
+        labelling=Labelling(labels, np.arange(3)),
         iteration=iteration,
         objective=-100.0 + iteration,
-        accepted=(iteration + 1) // 2,
+        accepted=taken,
         step=None if iteration == 0 else Step(0, 1, 2, 1.0, iteration % 2 == 1),
     )
     spent = {"requests": 10 * iteration, "forwarded_tokens": 100 * iteration} | usage

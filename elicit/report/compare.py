@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -17,19 +17,17 @@ from elicit.scorer import IntArray
 def compare(runs: Sequence[RunFacts]) -> Comparison:
     """Put runs beside each other, items by their ids, in the order in which they first occur.
 
+    Items of one id may be asked in other words, as where two prompts are compared.
+
     Raises:
-        InputError: no two of them share an item, or one item has other words in another run.
+        InputError: no two of them share an item, or words differ where ids are row numbers,
+            which tell nothing of the items.
     """
     texts: dict[str, str] = {}
-    said_by: dict[str, str] = {}
     for run in runs:
         for item in run.items:
-            if texts.setdefault(item.id, item.text) != item.text:
-                raise InputError(
-                    f"runs {said_by[item.id]!r} and {run.name!r}: item {item.id!r} has other "
-                    "words in each, so their labels are of other things and can't be compared"
-                )
-            said_by.setdefault(item.id, run.name)
+            texts.setdefault(item.id, item.text)
+    _check_ids(runs, texts)
     labels = tuple(_names(run, tuple(texts)) for run in runs)
     pairs = tuple(
         _pair(runs[a], runs[b], labels[a], labels[b])
@@ -43,6 +41,27 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
     return Comparison(
         tuple(runs), tuple(texts), tuple(texts.values()), labels, differing, pairs
     )
+
+
+def reworded(runs: Sequence[RunFacts]) -> int:
+    """Items that are worded otherwise in another of the runs."""
+    texts: dict[str, set[str]] = {}
+    for run in runs:
+        for item in run.items:
+            texts.setdefault(item.id, set()).add(item.text)
+    return sum(len(words) > 1 for words in texts.values())
+
+
+def _check_ids(runs: Sequence[RunFacts], texts: Mapping[str, str]) -> None:
+    for run in runs:
+        numbered = all(item.id == str(n) for n, item in enumerate(run.items, 1))
+        other = [item.id for item in run.items if texts[item.id] != item.text]
+        if numbered and other:
+            raise InputError(
+                f"run {run.name!r}: item {other[0]!r} has other words than in run "
+                f"{runs[0].name!r}, and its ids are row numbers, which tell nothing of the "
+                "items: give both tasks an id column ([data] id)"
+            )
 
 
 def _names(run: RunFacts, ids: Sequence[str]) -> tuple[str | None, ...]:

@@ -22,11 +22,11 @@ from elicit.report.facts import (
     RunFacts,
 )
 from elicit.report.prompts import prompts_of
-from elicit.report.reproduce import command_of, settings_shown, task_name
+from elicit.report.reproduce import command_of, settings_shown, shown_model, shown_task
 from elicit.report.searches import Standing, chain_facts, flips_of, standings
 from elicit.report.seen import seen_in
 from elicit.run import SEARCHES, settings_of
-from elicit.run_labels import check_same_task
+from elicit.run_labels import changed_task, check_same_task
 from elicit.run_record import KeptDiagnosis, RunRecord
 from elicit.scorer import IntArray
 from elicit.settings import RunSettings
@@ -56,7 +56,7 @@ def gather(
     `gold_missing` says why there is no gold.
 
     Raises:
-        InputError: the run is finished, and the task has changed since.
+        InputError: the task has changed since the run began.
     """
     run, searches = record.run, record.searches
     settings = settings_of(run)
@@ -64,6 +64,8 @@ def gather(
     if run.result is not None:
         check_same_task(run, task)
         outcome = outcome_of(run)
+    elif task.digest() != run.task_digest:
+        raise changed_task(run, task)
     stand = standings(searches, outcome)
     begun = [now for now in stand if now is not None]
     best = _best(stand)
@@ -74,8 +76,8 @@ def gather(
     return RunFacts(
         name=run.name,
         task=task.name,
-        task_path=task_name(run.task_path) if run.task_path else "",
-        model=run.model,
+        task_path=shown_task(run.task_path) if run.task_path else "",
+        model=shown_model(run.model),
         method=run.method,
         seed=run.seed,
         status=run.status,
@@ -85,6 +87,7 @@ def gather(
         label_names=task.labels,
         settings=settings_shown(settings),
         command=command_of(run, settings, task),
+        planned_chains=run.chains,
         chains=chain_facts(searches, stand, None if mixed else best, len(task.labels)),
         agreement=mean_agreement(labels),
         agreement_up_to_names=mean_agreement_up_to_names(labels, len(task.labels)),
@@ -93,6 +96,7 @@ def gather(
         mean_coverage=None if outcome is None else outcome.mean_coverage,
         bounded_share=None if outcome is None else outcome.bounded_share,
         usage={name: float(amount) for name, amount in run.usage.items()},
+        usage_known=run.status == "done" or bool(run.usage),
         findings=() if outcome is None else seen_in(outcome, task, settings),
         diagnosis=None if record.diagnosis is None else _diagnosis(record.diagnosis),
         items=_items(record, task, stand, now, outcome, gold),
