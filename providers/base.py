@@ -242,6 +242,9 @@ class Capabilities:
     """Draws asked for each prompt where `evidence` is `sampled`, else 0."""
     items_per_call: int = 1
     """Items that share one request to a server, at most, if they share their demonstrations."""
+    contexts_at_once: int = 1
+    """Demonstrations that it works behind at the same time: more of them in one batch are
+    answered sooner, fewer leave some of it idle."""
 
 
 class Provider(Protocol):

@@ -44,13 +44,14 @@ def _llama_cpp(rest: str, name: str | None = None) -> Provider:
     if not paths[0]:
         raise ModelError("llama-cpp: name a file, as in llama-cpp:model.gguf")
     chosen = LlamaSettings.parse(settings)
-    files = [_gguf_file(path) for path in paths]
-    return LlamaCppProvider(
-        files[0],
-        adapter=files[1] if len(files) > 1 else None,
-        settings=chosen,
-        name=name or f"llama-cpp:{rest}",
-    )
+    model, *adapters = (_gguf_file(path) for path in paths)
+    adapter = adapters[0] if adapters else None
+    name = name or f"llama-cpp:{rest}"
+    if chosen.workers == 1:
+        return LlamaCppProvider(model, adapter=adapter, settings=chosen, name=name)
+    from elicit.providers.ray import RayProvider
+
+    return RayProvider(model, adapter=adapter, settings=chosen, name=name)
 
 
 def _parts(rest: str) -> tuple[list[str], str]:

@@ -31,7 +31,7 @@ def test_importing_it_loads_no_model_and_opens_no_store() -> None:
 
 EXTRAS = (
     *("accelerate", "anthropic", "datasets", "gguf", "httpx2", "llama_cpp", "matplotlib"),
-    *("openai", "peft", "safetensors", "tenacity", "torch", "transformers", "trl"),
+    *("openai", "peft", "ray", "safetensors", "tenacity", "torch", "transformers", "trl"),
 )
 WITHOUT = f"""
 import sys

@@ -60,6 +60,11 @@ class Unit:
     trunk: Tokens
     prompts: tuple[TokenPrompt, ...]
 
+    @property
+    def cost(self) -> int:
+        """Tokens decoded after the trunk."""
+        return sum(prompt.cost for prompt in self.prompts)
+
 
 @dataclass(frozen=True, slots=True)
 class Branches:

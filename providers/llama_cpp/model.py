@@ -24,20 +24,34 @@ _WHOLE = ("F32", "F16", "BF16")
 
 
 class LlamaModel:
-    """A GGUF model, and the contexts that decode with it. Not thread-safe."""
+    """A GGUF model, and the contexts that decode with it. Not thread-safe.
 
-    def __init__(self, path: Path, settings: LlamaSettings, adapter: Path | None) -> None:
+    With `vocabulary_only` it has no weights, which take memory, and can't decode.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: LlamaSettings,
+        adapter: Path | None,
+        *,
+        vocabulary_only: bool = False,
+    ) -> None:
         check_gguf(path)
         listen()
         c.llama_backend_init()
         self._settings = settings
         self._contexts: list[LlamaContext] = []
         self._adapter: object | None = None
-        self._model: object | None = _loaded(path, settings)
+        self._model: object | None = (
+            _vocabulary(path) if vocabulary_only else _loaded(path, settings)
+        )
         _open_models.add(self)
         self._vocab = c.llama_model_get_vocab(self._model)
         self.n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
-        self.trained_context = int(c.llama_model_n_ctx_train(self._model))
+        # Of the file, as llama.cpp does not read it without the weights.
+        architecture = self._meta("general.architecture")
+        self.trained_context = int(self._meta(f"{architecture}.context_length") or 0)
         self.bos = (
             int(c.llama_vocab_bos(self._vocab))
             if c.llama_vocab_get_add_bos(self._vocab)
@@ -98,12 +112,15 @@ class LlamaModel:
 
         `llama_model_chat_template` also gives names of templates that no file has.
         """
-        key = b"tokenizer.chat_template"
-        length = c.llama_model_meta_val_str(self._model, key, None, 0)
+        return self._meta("tokenizer.chat_template")
+
+    def _meta(self, key: str) -> str | None:
+        """What the file says under a key, as text."""
+        length = c.llama_model_meta_val_str(self._model, key.encode(), None, 0)
         if length < 0:
             return None
         buffer = ctypes.create_string_buffer(length + 1)
-        c.llama_model_meta_val_str(self._model, key, buffer, length + 1)
+        c.llama_model_meta_val_str(self._model, key.encode(), buffer, length + 1)
         return buffer.value.decode("utf-8", "replace")
 
     def context(self) -> LlamaContext:
@@ -138,6 +155,12 @@ def _loaded(path: Path, settings: LlamaSettings) -> object:
         params.use_extra_bufts = True
         model = _load(path, params)
     return model
+
+
+def _vocabulary(path: Path) -> object:
+    params = c.llama_model_default_params()
+    params.vocab_only = True
+    return _load(path, params)
 
 
 def _load(path: Path, params: object) -> object:

@@ -7,38 +7,26 @@ right behind it. Hence a unit's numbers depend on its prompts alone, to the last
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 
 from elicit.providers.base import (
     UNBOUNDED,
     Budget,
     Capabilities,
-    Form,
     Identity,
     LabelScores,
     ModelError,
-    PromptTooLong,
     ScoredUnit,
     ScoreRequest,
     Scoring,
-    Usage,
 )
-from elicit.providers.llama_cpp.batch import (
-    BatchToken,
-    Branches,
-    TokenPrompt,
-    Unit,
-    branches,
-    plan,
-)
-from elicit.providers.llama_cpp.content_hash import content_hash
+from elicit.providers.llama_cpp.batch import BatchToken, Branches, Unit, branches
 from elicit.providers.llama_cpp.context import LlamaContext
 from elicit.providers.llama_cpp.model import LlamaModel
-from elicit.providers.llama_cpp.prompt_tokens import template_of, tokeniser_of
+from elicit.providers.llama_cpp.planner import Planner, usage_of
 from elicit.providers.llama_cpp.settings import LlamaSettings
 from elicit.providers.llama_cpp.trunks import Trunks
 
@@ -62,67 +50,40 @@ class LlamaCppProvider:
         self._settings = settings or LlamaSettings()
         self._model = LlamaModel(path, self._settings, adapter)
         try:
-            template = template_of(self._model, path, self._settings)
+            self._planner = Planner(self._model, path, adapter, self._settings, name)
         except ModelError:
             self._model.close()
             raise
-        self._tokeniser = tokeniser_of(self._model, template, self._settings)
         self._trunks = Trunks(self._model, self._settings)
-        self._name = name or f"llama-cpp:{path}"
-        self._identity = Identity(
-            provider="llama-cpp",
-            model=f"sha256:{content_hash(path)}",
-            revision="" if adapter is None else f"adapter sha256:{content_hash(adapter)}",
-            parameters={
-                **self._settings.identity(),
-                **({} if template is None else template.identity()),
-                "llama_cpp": llama_cpp.__version__,
-            },
-        )
-        self._limit = self._settings.n_ctx or self._model.trained_context
 
     @property
     def name(self) -> str:
-        return self._name
+        return self._planner.name
 
     @property
     def identity(self) -> Identity:
-        return self._identity
+        return self._planner.identity
 
     @property
     def capabilities(self) -> Capabilities:
-        form: Form = "chat" if self._settings.chat == "on" else "text"
-        return Capabilities("exact", self._limit, deterministic=True, form=form)
+        return self._planner.capabilities
 
     def close(self) -> None:
         self._model.close()
 
     def count_tokens(self, requests: Sequence[ScoreRequest]) -> list[int] | None:
-        return [_length(prompt) for prompt in self._tokeniser.encode(requests)]
+        return self._planner.count_tokens(requests)
 
     def score(self, requests: Sequence[ScoreRequest], budget: Budget = UNBOUNDED) -> Scoring:
-        prompts = self._tokeniser.encode(requests)
-        for prompt in prompts:
-            if _length(prompt) > self._limit:
-                raise PromptTooLong(
-                    f"{self._name}: prompt {prompt.index + 1} of {len(prompts)} has "
-                    f"{_length(prompt):,} tokens with its label, the context {self._limit:,}; "
-                    'use demonstrations = "fit", or a model that takes more'
-                )
-        single = self._settings.mode == "single"
-        for unit in plan(
-            prompts,
-            sequences=1 if single else self._settings.sequences,
-            tokens=self._settings.branch_tokens,
-        ):
+        yield from self.decoded(self._planner.units(requests), budget)
+
+    def decoded(self, units: Iterable[Unit], budget: Budget = UNBOUNDED) -> Scoring:
+        """The scores of units that a `Planner` of this model made."""
+        for unit in units:
             layout = branches(unit)
             held = self._trunks.nearest(unit.trunk)
             kept = held.make_room(unit.trunk, len(layout.tokens))
-            expected = Usage(
-                requests=len(unit.prompts),
-                forwarded_tokens=len(unit.trunk) - kept + len(layout.tokens),
-                prompt_tokens=sum(len(p.prompt) + len(p.nodes()) - 1 for p in unit.prompts),
-            )
+            expected = usage_of(unit, kept)
             budget.reserve(expected)
             held.hold(unit.trunk, kept)
             scores = self._score_unit(held.context, unit, layout)
@@ -162,11 +123,6 @@ def _by_label(values: tuple[float, ...], meant: tuple[int, ...]) -> tuple[float,
     return tuple(
         float(np.logaddexp.reduce(of[where == label])) for label in range(max(meant) + 1)
     )
-
-
-def _length(prompt: TokenPrompt) -> int:
-    """Tokens of a prompt with its longest label."""
-    return len(prompt.prompt) + max(len(label) for label in prompt.labels)
 
 
 def _split(tokens: Sequence[BatchToken], size: int) -> list[Sequence[BatchToken]]:

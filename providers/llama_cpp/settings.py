@@ -33,7 +33,7 @@ def has_amx() -> bool:
 class LlamaSettings:
     """All settings of a local model. Those that can change a score's bits are in its
     identity; threads are not, as they share out rows and never split a sum, and neither are
-    trunks."""
+    trunks and workers."""
 
     n_ctx: int = 0
     """Longest prompt in tokens; 0 is what the model was trained for. Memory grows with what
@@ -48,7 +48,9 @@ class LlamaSettings:
     trunks: int = 2
     """Blocks of demonstrations kept decoded between calls, each with memory of its own."""
     threads: int = 0
-    """0 stands for the cores this process may use."""
+    """0 stands for the cores this process may use, or a worker's share of them."""
+    workers: int = 1
+    """Processes that hold the model, run by Ray; 1 is this process, without Ray."""
     flash_attention: bool = True
     kv_type: Literal["f16", "f32", "q8_0"] = "f16"
     gpu_layers: int = 0
@@ -64,6 +66,8 @@ class LlamaSettings:
         for name in ("n_ctx", "threads", "gpu_layers"):
             if getattr(self, name) < 0:
                 raise InputError(f"model setting {name}: must not be negative")
+        if self.workers < 1:
+            raise InputError("model setting workers: must be at least 1")
         for name in ("chunk", "branch_tokens"):
             if getattr(self, name) < 2:
                 raise InputError(f"model setting {name}: must be at least 2")
