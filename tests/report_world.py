@@ -131,6 +131,7 @@ def facts(n: int = 40, *, labels: int = 2, chains: int = 3, **changed: Any) -> R
         chains=tuple(
             ChainFacts(-2.5 - k, 0, shares, k == 0, curve(seed=k)) for k in range(chains)
         ),
+        planned_chains=chains,
         agreement=0.958 if chains > 1 else None,
         agreement_up_to_names=0.961 if chains > 1 else None,
         objective=-2.5,
@@ -138,6 +139,7 @@ def facts(n: int = 40, *, labels: int = 2, chains: int = 3, **changed: Any) -> R
         mean_coverage=0.97,
         bounded_share=0.0,
         usage=USAGE,
+        usage_known=True,
         findings=(
             Finding("skewed", "note", "True has 92 % of the items.", "Give the shares."),
             Finding("collapsed", "warning", "Chains gave one label.", "Add a constraint."),
@@ -186,10 +188,52 @@ def begun(n: int = 12) -> RunFacts:
         mean_coverage=None,
         bounded_share=None,
         usage={},
+        usage_known=False,
         findings=(),
         prompts=None,
         prompts_missing="Prompts are shown once the run has ended.",
     )
+
+
+def underway(status: str = "running") -> RunFacts:
+    """A run in the middle of its search: two chains of three have begun."""
+    run = without_gold(facts(24))
+    return replace(
+        run,
+        gold_missing="Labels are compared once the run has ended.",
+        status=status,
+        items=tuple(replace(item, probability=None, log_odds=None) for item in run.items),
+        chains=run.chains[:2],
+        mean_coverage=None,
+        bounded_share=None,
+        findings=(),
+        prompts=None,
+        prompts_missing="Prompts are shown once the run has ended.",
+    )
+
+
+def mixture() -> RunFacts:
+    """A finished run whose answer is the mixture of its chains."""
+    run = facts()
+    settings = (*run.settings, Setting("combine", "mixture", default=False))
+    chains = tuple(replace(chain, answered=False) for chain in run.chains)
+    return replace(run, settings=settings, chains=chains)
+
+
+def bootstrap() -> RunFacts:
+    """A finished run of a method that goes in rounds, and has no temperature."""
+    run = facts()
+    n, rounds = len(run.items), (0, 1, 2, 3)
+    searched = Curve(
+        iterations=rounds,
+        objective=(-30.0, -9.0, -4.0, -2.5),
+        inconsistency=(3, 1, 0, 0),
+        temperature=(0.0,) * 4,
+        accepted=(None, True, True, True),
+        changed=(n, 14, 5, 2),
+    )
+    chains = tuple(replace(chain, curve=searched) for chain in run.chains)
+    return replace(run, method="bootstrap", chains=chains)
 
 
 def hostile(strings: Sequence[str]) -> RunFacts:

@@ -20,7 +20,17 @@ from playwright.sync_api import (
     Route,
     expect,
 )
-from report_world import begun, comparison, facts, hostile, items, prompts_of, without_gold
+from report_world import (
+    begun,
+    comparison,
+    facts,
+    hostile,
+    items,
+    mixture,
+    prompts_of,
+    underway,
+    without_gold,
+)
 
 from elicit.report.page import comparison_page, page
 
@@ -226,6 +236,8 @@ RUNS: dict[str, Callable[[], str]] = {
     "run": lambda: page(facts(120)),
     "12 labels, one chain": lambda: page(without_gold(facts(60, labels=12, chains=1))),
     "going on": lambda: page(begun(), refresh_seconds=600),
+    "stopped": lambda: page(underway("budget")),
+    "mixture": lambda: page(mixture()),
     "hostile": lambda: page(hostile(HOSTILE)),
     "comparison": lambda: comparison_page(comparison()),
 }
@@ -236,9 +248,11 @@ RUNS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("run", RUNS)
 def test_axe_finds_no_violation(show: Show, run: str, width: int, scheme: str) -> None:
     tab = show(RUNS[run](), width=width, scheme=scheme)
+    for summary in tab.locator("#words summary").all():
+        summary.click()
     found = Axe().run(tab)
     assert found.violations_count == 0, found.generate_report()
-    if run == "run":
+    if run in {"run", "mixture"}:
         tab.get_by_role("button", name="Prompt of c0", exact=True).click()
         found = Axe().run(tab)
         assert found.violations_count == 0, found.generate_report()
@@ -360,6 +374,20 @@ def test_a_prompt_with_a_text_that_was_cut_says_how_long_it_is(show: Show) -> No
     told = tab.locator("#prompt-facts").inner_text()
     assert told.startswith("300,018 characters")
     assert "only the beginning" in told
+
+
+def test_a_prompt_of_a_mixture_says_that_it_is_of_one_of_the_chains(show: Show) -> None:
+    tab = show(page(mixture()))
+    tab.get_by_role("button", name="Prompt of c0", exact=True).click()
+    expect(tab.get_by_role("dialog").get_by_text("a mixture of 3 chains")).to_be_visible()
+
+
+def test_the_glossary_opens_by_keyboard(show: Show) -> None:
+    tab = show(page(facts()))
+    meaning = tab.get_by_text("Near 100 %: the prompt asks for them")
+    expect(meaning).to_be_hidden()
+    tab.get_by_text("What these words mean").press("Enter")
+    expect(meaning).to_be_visible()
 
 
 def test_what_is_copied_is_the_command(browser: Browser, tmp_path: Path) -> None:

@@ -19,12 +19,15 @@ from elicit.calibration import Point
 from elicit.evaluate import evaluate
 from elicit.report.facts import MISSING, ChainFacts, Curve, Gold, ItemFacts, RunFacts
 from elicit.report.plot_data import (
+    BINS,
     agreement_table,
     confidence_table,
     curve_table,
+    odds_table,
     safe_cell,
 )
 from elicit.report.plots import draw, plots_of
+from elicit.report.run_charts import agreement_chart, confidence_charts
 
 pytest.importorskip("matplotlib", reason="needs the extra plots")
 
@@ -34,6 +37,7 @@ ALL = (
     "inconsistency",
     "agreement",
     "confidence",
+    "log-odds",
     "calibration",
     "risk-coverage",
 )
@@ -104,6 +108,7 @@ def _facts(
         settings=(),
         command="elicit run claims",
         chains=tuple(_chain(k, steps, answered=k == 1) for k in range(chains)),
+        planned_chains=chains,
         agreement=0.9 if chains > 1 else None,
         agreement_up_to_names=None,
         objective=-1.0,
@@ -111,6 +116,7 @@ def _facts(
         mean_coverage=None,
         bounded_share=None,
         usage={},
+        usage_known=True,
         findings=(),
         diagnosis=None,
         items=items,
@@ -203,17 +209,54 @@ def test_the_data_of_what_needs_gold_is_that_of_the_facts(
     assert told == points
 
 
-def test_every_labelled_item_is_in_one_bin_of_its_label(drawn: Path) -> None:
-    for row in _read(drawn, "confidence"):
-        low, high = float(row["from_nats"]), float(row["to_nats"])
+@pytest.mark.parametrize(
+    ("stem", "value", "low", "high"),
+    [
+        ("confidence", "probability", "from", "to"),
+        ("log-odds", "log_odds", "from_nats", "to_nats"),
+    ],
+)
+def test_every_labelled_item_is_in_one_bin_of_its_label(
+    drawn: Path, stem: str, value: str, low: str, high: str
+) -> None:
+    rows = _read(drawn, stem)
+    for row in rows:
         inside = [
             item
             for item in FACTS.items
-            if item.label == int(row["label"]) and low <= (item.log_odds or 0.0) < high
+            if item.label == int(row["label"])
+            and float(row[low]) <= getattr(item, value) < float(row[high])
         ]
         assert int(row["items"]) == len(inside)
         assert row["name"] == FACTS.label_names[int(row["label"])]
-    assert sum(int(row["items"]) for row in _read(drawn, "confidence")) == 40
+    assert sum(int(row["items"]) for row in rows) == 40
+
+
+def test_confidence_and_agreement_are_those_of_the_page(drawn: Path) -> None:
+    page_confidence, _ = confidence_charts(FACTS)
+    own = [
+        [float(row["items"]) for row in _read(drawn, "confidence") if row["label"] == label]
+        for label in ("0", "1")
+    ]
+    filled = [pair for pair in zip(*own, strict=True) if any(pair)]
+    assert [tuple(map(float, counts)) for _, *counts in page_confidence.rows] == filled
+    page_agreement = agreement_chart(FACTS)
+    assert page_agreement is not None
+    assert page_agreement.rows == (("1", "1"), ("3", "39"))
+    told = [(r["chains_agreeing"], r["items"]) for r in _read(drawn, "agreement")]
+    assert told == [("1", "1"), ("2", "0"), ("3", "39")]
+
+
+@given(st.lists(st.integers(0, 100).map(lambda n: n / 100), min_size=1, max_size=30))
+def test_a_probability_at_the_end_of_a_bin_is_in_the_bin_above(shares: list[float]) -> None:
+    items = tuple(replace(FACTS.items[0], probability=share) for share in shares)
+    table = confidence_table(replace(FACTS, items=items))
+    assert table is not None
+    for row in table.rows[:BINS]:
+        # Whole hundredths, told exactly: a bin holds four of them, the last one more.
+        begin = 4 * round(float(row[2]) * BINS)
+        end = begin + 4 + (begin == 96)
+        assert row[4] == sum(begin <= round(100 * share) < end for share in shares)
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=30))
@@ -221,7 +264,7 @@ def test_no_confidence_is_lost_and_bins_are_few(odds: list[float]) -> None:
     # Floats of any size: nats beyond some thousands are none that a model gives.
     bounded = [x if math.isinf(x) else math.remainder(x, 1e4) for x in odds]
     items = tuple(replace(FACTS.items[0], log_odds=x) for x in bounded)
-    table = confidence_table(replace(FACTS, items=items))
+    table = odds_table(replace(FACTS, items=items))
     assert table is not None
     assert sum(int(row[4]) for row in table.rows) == len(odds)
     assert len(table.rows) <= 2 * 28
@@ -235,11 +278,13 @@ def test_agreement_counts_the_chains_of_the_commonest_label(drawn: Path) -> None
 def test_what_is_not_known_is_left_out() -> None:
     cold = tuple(_chain(k, 60, answered=k == 0, heat=0.0) for k in range(2))
     unknown = tuple(replace(i, label=MISSING, log_odds=None, votes=(0, 0)) for i in FACTS.items)
+    odds_only = tuple(replace(i, probability=None) for i in FACTS.items)
     left = {
         "gold": (replace(FACTS, gold=None), ("calibration", "risk-coverage")),
         "heat": (replace(FACTS, chains=cold), ("temperature",)),
         "chains": (replace(FACTS, chains=FACTS.chains[:1]), ("agreement",)),
-        "labels": (replace(FACTS, items=unknown), ("agreement", "confidence")),
+        "labels": (replace(FACTS, items=unknown), ("agreement", "confidence", "log-odds")),
+        "probabilities": (replace(FACTS, items=odds_only), ("confidence",)),
         "all": (replace(FACTS, chains=(), items=(), gold=None), ALL),
     }
     for name, (facts, missing) in left.items():

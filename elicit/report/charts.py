@@ -129,15 +129,21 @@ def _names(canvas: Canvas, shown: Sequence[Line]) -> None:
 
 
 def histogram(
-    key: str, title: str, x_name: str, edges: Sequence[float], series: Sequence[Series]
+    key: str,
+    title: str,
+    x_name: str,
+    edges: Sequence[float],
+    series: Sequence[Series],
+    *,
+    whole: bool = False,
 ) -> Chart | None:
     """Bars of counts, those of one bin on top of each other; None where all are 0. There is
-    one edge more than bins."""
+    one edge more than bins; `whole` is whether a bin is of the one whole number in it."""
     heights = [sum(bars) for bars in zip(*(s.counts for s in series), strict=True)]
     if not any(heights):
         return None
     canvas = canvas_of((edges[0], edges[-1]), (0.0, max(heights) * 1.05))
-    canvas.axes(x_name, "items", whole_y=True)
+    canvas.axes(x_name, "items", whole_x=whole, whole_y=True)
     for place, (left, right) in enumerate(pairwise(edges)):
         bottom = 0
         for one in series:
@@ -154,7 +160,10 @@ def histogram(
                 )
             bottom += count
     rows = tuple(
-        (f"{left:.4g} to {right:.4g}", *(str(one.counts[place]) for one in series))
+        (
+            f"{(left + right) / 2:g}" if whole else f"{left:.4g} to {right:.4g}",
+            *(str(one.counts[place]) for one in series),
+        )
         for place, (left, right) in enumerate(pairwise(edges))
         if heights[place]
     )

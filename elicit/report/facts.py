@@ -154,6 +154,9 @@ class RunFacts:
     command: str
     """That makes the run again."""
     chains: tuple[ChainFacts, ...]
+    """Those that have begun; a run that is done has all of them."""
+    planned_chains: int
+    """How many the run is to have."""
     agreement: float | None
     """Mean share of items on which two chains agree, by names, 0 to 1; None for one chain."""
     agreement_up_to_names: float | None
@@ -162,7 +165,10 @@ class RunFacts:
     mean_coverage: float | None
     bounded_share: float | None
     usage: dict[str, float]
-    """Totals of the run over all processes that worked on it; see `providers.base.Usage`."""
+    """Totals of the run over all processes that worked on it, up to the last checkpoint of one
+    that still does or that was killed; see `providers.base.Usage`."""
+    usage_known: bool
+    """False while nothing of it has been told: before the first checkpoint."""
     findings: tuple[Finding, ...]
     """What can be said of the labels from the run alone."""
     diagnosis: DiagnosisFacts | None

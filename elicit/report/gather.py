@@ -23,7 +23,7 @@ from elicit.report.facts import (
 )
 from elicit.report.prompts import prompts_of
 from elicit.report.reproduce import command_of, settings_shown, shown_model, shown_task
-from elicit.report.searches import Standing, chain_facts, flips_of, standings
+from elicit.report.searches import Standing, chains_shown, flips_of, standings
 from elicit.report.seen import seen_in
 from elicit.run import SEARCHES, settings_of
 from elicit.run_labels import changed_task, check_same_task
@@ -88,7 +88,7 @@ def gather(
         settings=settings_shown(settings),
         command=command_of(run, settings, task),
         planned_chains=run.chains,
-        chains=chain_facts(searches, stand, None if mixed else best, len(task.labels)),
+        chains=chains_shown(searches, stand, None if mixed else best, len(task.labels)),
         agreement=mean_agreement(labels),
         agreement_up_to_names=mean_agreement_up_to_names(labels, len(task.labels)),
         objective=None if now is None else now.objective,

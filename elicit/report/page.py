@@ -11,6 +11,7 @@ import base64
 import hashlib
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ def page(facts: RunFacts, *, refresh_seconds: int | None = None) -> str:
     """
     values: dict[str, object] = {
         "facts": facts,
+        "done": facts.status == "done",
+        "running": facts.status == "running",
+        "mixed": mixed(facts),
         "labels": labels_of(facts),
         "warnings": [f for f in told(facts) if f.kind == "warning"],
         "findings": told(facts),
@@ -70,6 +74,7 @@ def page(facts: RunFacts, *, refresh_seconds: int | None = None) -> str:
         "confidence": run_charts.confidence_charts(facts),
         "gold_charts": run_charts.gold_charts(facts),
         "taken": [run_charts.taken(chain.curve) for chain in facts.chains],
+        "steps": "Rounds" if facts.method == "bootstrap" else "Iterations",
         "refresh": refresh_seconds,
     }
     rest = _rendered("page.html.jinja", RUN_SCRIPTS, run_data(facts, 0), values)
@@ -103,8 +108,17 @@ def told(facts: RunFacts) -> tuple[Finding, ...]:
     """What the diagnosis found, then what the run alone tells beside it; warnings first."""
     diagnosed = () if facts.diagnosis is None else facts.diagnosis.findings
     codes = {finding.code for finding in diagnosed}
+    if facts.diagnosis is not None:
+        # It tells the reader to diagnose.
+        codes.add("one-search")
     more = [finding for finding in facts.findings if finding.code not in codes]
     return tuple(sorted((*diagnosed, *more), key=lambda finding: finding.kind != "warning"))
+
+
+def mixed(facts: RunFacts) -> bool:
+    """Whether the answer is a mixture of several chains, and so no chain's own labels."""
+    several = facts.status == "done" and len(facts.chains) > 1
+    return several and not any(chain.answered for chain in facts.chains)
 
 
 def _largest(n_items: int) -> int:
@@ -163,8 +177,13 @@ def _environment() -> Environment:
         "count": count,
         "time": time,
         "lasted": lasted,
+        "quoted": shlex.quote,
     }
-    environment.globals |= {"label_class": charts.label_class, "shares_bar": charts.shares}
+    environment.globals |= {
+        "label_class": charts.label_class,
+        "shares_bar": charts.shares,
+        "mixed_of": mixed,
+    }
     return environment
 
 

@@ -1,4 +1,4 @@
-"""The numbers behind the plots of a run, as tables: what is drawn and written as CSV."""
+"""The numbers behind charts and plots of a run, as tables: what is drawn and written as CSV."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elicit.calibration import Point
-from elicit.report.facts import MISSING, RunFacts
+from elicit.report.facts import MISSING, ItemFacts, RunFacts
 
 BINS = 25
-"""Bins of the confidence histogram, about as many at most."""
+"""Of the probability, and of log-odds about as many at most."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet takes for a formula."""
 
@@ -65,14 +65,50 @@ def agreement_table(facts: RunFacts) -> Table | None:
     return Table(("chains_agreeing", "items"), rows)
 
 
+def confident_items(facts: RunFacts) -> list[ItemFacts]:
+    """Those whose label has a probability."""
+    return [
+        item
+        for item in facts.items
+        if item.label != MISSING
+        and item.probability is not None
+        and math.isfinite(item.probability)
+    ]
+
+
+def probability_counts(items: Iterable[ItemFacts]) -> tuple[int, ...]:
+    """How many of `confident_items` lie in each of `BINS` bins from 0 to 1. A bin holds its
+    lower end and the last bin both."""
+    counts = [0] * BINS
+    for item in items:
+        # 0.12 / 0.04 is less than 3 in binary; 0.12 * 25 is 3.
+        counts[max(0, min(int((item.probability or 0.0) * BINS), BINS - 1))] += 1
+    return tuple(counts)
+
+
 def confidence_table(facts: RunFacts) -> Table | None:
+    """Items by label and by its probability; None where none are known. All labels have the
+    bins of `probability_counts`. Labels are counted from 0; for their names see `safe_cell`:
+    the number is what programs should read.
+    """
+    known = confident_items(facts)
+    if not known:
+        return None
+    rows = tuple(
+        (label, safe_cell(name), place / BINS, (place + 1) / BINS, count)
+        for label, name in enumerate(facts.label_names)
+        for place, count in enumerate(probability_counts(i for i in known if i.label == label))
+    )
+    return Table(("label", "name", "from", "to", "items"), rows)
+
+
+def odds_table(facts: RunFacts) -> Table | None:
     """Items by label and by its log-odds against the best other, in nats; None where none are
     known. Log-odds tell very sure items apart, whose probabilities all round to 1.
 
     All labels have the same bins, of one width, with 0 between two of them. A bin holds its
-    lower end and the last bin both; what is infinite is in the first or the last. Labels are
-    counted from 0. A name that a spreadsheet would take for a formula has an apostrophe
-    before it: the number is what programs should read.
+    lower end and the last bin both; what is infinite is in the first or the last. Labels and
+    names are as in `confidence_table`.
     """
     known = [
         (item.label, item.log_odds)

@@ -1,6 +1,8 @@
-"""Names from data as a plot can show them: one short line in the one font that plots have."""
+"""Names as a plot can show them: one short line in the one font that plots have."""
 
 from __future__ import annotations
+
+from elicit.report.facts import RunFacts
 
 FONT = "DejaVu Sans"
 """That matplotlib brings along."""
@@ -30,3 +32,8 @@ def _drawable(text: str) -> str:
 
     known = get_font(findfont(FONT)).get_charmap()
     return "".join(c if ord(c) in known else "□" for c in text)
+
+
+def strong_name(facts: RunFacts) -> str:
+    """What the chain is whose labels are shown."""
+    return "answer" if facts.status == "done" else "best so far"

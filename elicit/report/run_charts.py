@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from elicit.report import charts, gold_curves
 from elicit.report.axes import Pair
 from elicit.report.canvas import Chart
 from elicit.report.charts import Line, Series
-from elicit.report.facts import MISSING, ChainFacts, Curve, ItemFacts, RunFacts
-from elicit.report.plot_data import BINS
+from elicit.report.facts import MISSING, Curve, RunFacts
+from elicit.report.plot_data import (
+    BINS,
+    agreement_table,
+    confident_items,
+    probability_counts,
+)
+from elicit.report.plot_names import strong_name
 
 WINDOWS = 40
-"""Stretches of the search, at most, that the share of proposals taken is told of."""
+"""Stretches of the search, at most, that means are told of."""
 LEAST = 10
-"""Iterations of such a stretch: of fewer a share says little."""
+"""Iterations of such a stretch: of fewer a mean says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,8 @@ class Taken:
 
 
 def search_charts(facts: RunFacts) -> tuple[Chart, ...]:
-    """Objective, temperature, inconsistency and proposals taken against iterations."""
+    """Objective, inconsistency, labels changed and, where the method has them, temperature and
+    proposals taken against iterations."""
     x = "round" if facts.method == "bootstrap" else "iteration"
     drawn = [
         charts.lines("objective", "Objective", x, "U", _curves(facts, lambda c: c.objective)),
@@ -53,44 +60,46 @@ def search_charts(facts: RunFacts) -> tuple[Chart, ...]:
                 from_zero=True,
             )
         )
-    drawn.append(
-        charts.lines(
-            "accepted",
-            "Proposals taken",
-            x,
-            "share",
-            _accept_rates(facts),
-            from_zero=True,
-            top=1.0,
+    drawn.append(_changes(facts, x))
+    if facts.method == "icm":
+        drawn.append(
+            charts.lines(
+                "accepted",
+                "Proposals taken",
+                x,
+                "share",
+                _lines(facts, lambda curve: _means(curve.iterations, curve.accepted, LEAST)),
+                from_zero=True,
+                top=1.0,
+            )
         )
-    )
     return tuple(chart for chart in drawn if chart is not None)
 
 
 def taken(curve: Curve) -> Taken:
     """Of a chain's whole search."""
-    return _taken(curve.accepted)
+    decided = [accepted for accepted in curve.accepted if accepted is not None]
+    return Taken(sum(decided), len(decided))
 
 
 def agreement_chart(facts: RunFacts) -> Chart | None:
     """Items by how many chains gave the label that most chains gave; None for one chain."""
-    n = len(facts.chains)
-    if n < 2:
+    table = agreement_table(facts)
+    if table is None:
         return None
-    most = [max(item.votes) for item in facts.items if any(item.votes)]
-    counts = tuple(most.count(votes) for votes in range(1, n + 1))
-    edges = [k + 0.5 for k in range(n + 1)]
+    counts = tuple(int(items) for _, items in table.rows)
+    edges = [k + 0.5 for k in range(len(counts) + 1)]
     name = "chains that gave the commonest label"
     return charts.histogram(
-        "agreement", "Agreement", name, edges, [Series("items", "plain", counts)]
+        "agreement", "Agreement", name, edges, [Series("items", "plain", counts)], whole=True
     )
 
 
 def confidence_charts(facts: RunFacts) -> tuple[Chart, ...]:
     """Items by the probability of their label: by label, and by right and wrong."""
-    sure = [i for i in facts.items if i.label != MISSING and _known(i.probability)]
+    sure = confident_items(facts)
     by_label = [
-        Series(name, charts.label_class(k), _binned([i for i in sure if i.label == k]))
+        Series(name, charts.label_class(k), probability_counts(i for i in sure if i.label == k))
         for k, name in enumerate(facts.label_names)
     ]
     edges = [place / BINS for place in range(BINS + 1)]
@@ -101,8 +110,8 @@ def confidence_charts(facts: RunFacts) -> tuple[Chart, ...]:
         right = [i for i in told if i.label == i.gold]
         wrong = [i for i in told if i.label != i.gold]
         pair = [
-            Series("as in gold", "right", _binned(right)),
-            Series("against gold", "wrong", _binned(wrong)),
+            Series("as in gold", "right", probability_counts(right)),
+            Series("against gold", "wrong", probability_counts(wrong)),
         ]
         drawn.append(charts.histogram("right", "Confidence, right and wrong", x, edges, pair))
     return tuple(chart for chart in drawn if chart is not None)
@@ -120,52 +129,48 @@ def gold_charts(facts: RunFacts) -> tuple[Chart, ...]:
     return tuple(chart for chart in drawn if chart is not None)
 
 
-def _known(probability: float | None) -> bool:
-    return probability is not None and math.isfinite(probability)
-
-
-def _binned(items: Sequence[ItemFacts]) -> tuple[int, ...]:
-    """Of items whose probability is known. Each bin has its lower end, the last both."""
-    counts = [0] * BINS
-    for item in items:
-        # 0.15 / 0.05 is less than 3 in binary; 0.15 * 20 is 3.
-        counts[max(0, min(int((item.probability or 0.0) * BINS), BINS - 1))] += 1
-    return tuple(counts)
+def _changes(facts: RunFacts, x: str) -> Chart | None:
+    """The first labels are left out: they are all labels at once, and no change."""
+    rounds = facts.method == "bootstrap"
+    return charts.lines(
+        "changed",
+        "Labels changed",
+        x,
+        f"labels {'a' if rounds else 'an'} {x}",
+        _lines(
+            facts,
+            lambda c: _means(c.iterations[1:], c.changed[1:], 1 if rounds else LEAST),
+        ),
+        from_zero=True,
+        whole=rounds,
+    )
 
 
 def _curves(facts: RunFacts, of: Callable[[Curve], Sequence[float]]) -> list[Line]:
+    return _lines(facts, lambda curve: zip(curve.iterations, of(curve), strict=True))
+
+
+def _lines(facts: RunFacts, of: Callable[[Curve], Iterable[Pair]]) -> list[Line]:
+    """One a chain, without what is not finite."""
+    strong = strong_name(facts)
     return [
         Line(
-            _chain_name(number, chain),
-            _finite(zip(chain.curve.iterations, of(chain.curve), strict=True)),
+            f"{f'{strong}, ' if chain.answered else ''}chain {number}",
+            tuple((float(x), float(y)) for x, y in of(chain.curve) if math.isfinite(y)),
             chain.answered,
         )
         for number, chain in enumerate(facts.chains, 1)
     ]
 
 
-def _accept_rates(facts: RunFacts) -> list[Line]:
-    """The share of proposals taken in each stretch of the search, at the end of the stretch."""
-    found = []
-    for number, chain in enumerate(facts.chains, 1):
-        curve, points = chain.curve, []
-        size = max(LEAST, math.ceil(len(curve.iterations) / WINDOWS))
-        for begin in range(0, len(curve.iterations), size):
-            there = _taken(curve.accepted[begin : begin + size])
-            if there.decided:
-                last = min(begin + size, len(curve.iterations)) - 1
-                points.append((float(curve.iterations[last]), there.accepted / there.decided))
-        found.append(Line(_chain_name(number, chain), tuple(points), chain.answered))
-    return found
-
-
-def _taken(accepted: Sequence[bool | None]) -> Taken:
-    return Taken(sum(a is True for a in accepted), sum(a is not None for a in accepted))
-
-
-def _chain_name(number: int, chain: ChainFacts) -> str:
-    return f"{'answer, ' if chain.answered else ''}chain {number}"
-
-
-def _finite(points: Iterable[Pair]) -> tuple[Pair, ...]:
-    return tuple((float(x), float(y)) for x, y in points if math.isfinite(y))
+def _means(
+    iterations: Sequence[int], values: Sequence[float | None], least: int
+) -> Iterator[Pair]:
+    """The mean of the known values of each stretch of `least` iterations or more, at the end of
+    the stretch."""
+    size = max(least, math.ceil(len(iterations) / WINDOWS))
+    for begin in range(0, len(iterations), size):
+        known = [value for value in values[begin : begin + size] if value is not None]
+        if known:
+            last = iterations[begin : begin + size][-1]
+            yield float(last), sum(known) / len(known)

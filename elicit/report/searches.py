@@ -39,7 +39,7 @@ def standings(searches: Sequence[Search], outcome: Outcome | None) -> list[Stand
     return found
 
 
-def chain_facts(
+def chains_shown(
     searches: Sequence[Search],
     stand: Sequence[Standing | None],
     answered: int | None,
