@@ -158,8 +158,8 @@ def _notes(e: Evidence) -> Iterator[Finding]:
     if not e.others:
         yield _note(
             "one-search",
-            "One search was made, or several from the same first labels, so whether another would "
-            "find the same split is not known.",
+            "One search was made, or several from the same first labels, so whether another "
+            "would find the same split is not known.",
             "`elicit diagnose` starts several at random, and compares what they find.",
         )
     top = max(e.chains, key=lambda chain: chain.objective)
