@@ -34,6 +34,7 @@ def _model_and_claims(folder: Path) -> None:
 FILES: Mapping[str, Callable[[Path], None]] = {
     "README.md": _model_and_claims,
     "local.md": _model,
+    "scale.md": _model,
 }
 """Page → what makes the files that it speaks of as the user's."""
 
@@ -106,6 +107,7 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[dict[str, str]]]] = {
 NEEDS: Mapping[str, Sequence[str]] = {
     "alignment.md": ("torch", "transformers", "peft", "trl"),
     "finetuning.md": ("torch", "transformers", "peft"),
+    "scale.md": ("ray",),
 }
 """Page → packages of optional extras without which it is not run."""
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECONDS = 300.0
 """A block's, at most."""
-REASONS = ("a GPU", "hours", "a vendor", "a download")
+REASONS = ("a GPU", "a cluster", "hours", "a vendor", "a download")
 """What a block may need that is not run; its reason begins with one of them."""
 
 
