@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 
-from elicit.providers.base import ModelError, PromptTooLong, ScoreRequest, Segment
+from elicit.cache.errors import InputError
+from elicit.providers.base import ModelError, PromptTooLong, Provider, ScoreRequest, Segment
 from elicit.providers.llama_cpp import LlamaCppProvider, LlamaSettings
 from elicit.providers.llama_cpp.batch import TokenPrompt, branches, plan
 from elicit.providers.registry import lasting_name, open_model
@@ -42,7 +43,7 @@ def requests(
     return [ScoreRequest((*demonstrations, rendered.questions[i]), labels) for i in items]
 
 
-def scores(provider: LlamaCppProvider, asked: list[ScoreRequest]) -> list[tuple[float, ...]]:
+def scores(provider: Provider, asked: list[ScoreRequest]) -> list[tuple[float, ...]]:
     found = [one for unit in provider.score(asked) for one in unit.scores]
     assert sorted(index for index, _ in found) == list(range(len(asked)))
     return [one.log_probs for _, one in sorted(found, key=lambda pair: pair[0])]
@@ -192,6 +193,14 @@ def test_settings_stand_behind_the_file_s_name() -> None:
     with closing(open_model(f"llama-cpp:{ORGANISM}?chunk=64&flash_attention=false")) as model:
         assert model.identity.parameters["chunk"] == 64
         assert model.identity.parameters["flash_attention"] is False
+
+
+def test_more_sequences_than_a_batch_holds_are_refused_where_llama_cpp_would_abort() -> None:
+    with pytest.raises(InputError, match="128 must be below branch_tokens or chunk"):
+        open_model(f"llama-cpp:{ORGANISM}?branch_tokens=128")
+    settings = "branch_tokens=129&chunk=2"
+    with closing(open_model(f"llama-cpp:{ORGANISM}?{settings}")) as model:
+        assert len(scores(model, requests(3, range(4)))) == 4
 
 
 def test_a_model_s_lasting_name_holds_in_any_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,12 @@ class LlamaSettings:
             raise InputError("model setting trunks: must be at least 1")
         if not 1 <= self.sequences <= 255:
             raise InputError("model setting sequences: must be from 1 to 255")
+        if self.sequences >= max(self.chunk, self.branch_tokens):
+            # llama.cpp ends the process where a batch can't hold a token of each sequence.
+            raise InputError(
+                f"model setting sequences: {self.sequences} must be below branch_tokens or "
+                f"chunk, the larger of which is {max(self.chunk, self.branch_tokens)}"
+            )
         if self.system != "own" and self.chat == "off":
             raise InputError("model setting system: is of a chat; add chat=on")
 
