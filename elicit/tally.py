@@ -45,9 +45,11 @@ class Hosted:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """How a local model decodes: demonstrations once, in chunks cut at fixed positions."""
+    """How a local model decodes: demonstrations once, in chunks cut at fixed positions, and
+    several blocks of them kept."""
 
     chunk: int = 128
+    trunks: int = 2
 
 
 Terms = Hosted | Local
@@ -98,27 +100,60 @@ class Tally:
         return self._count.bill()
 
 
+@dataclass(frozen=True, slots=True)
+class _Trunk:
+    """Demonstrations: what they are, (m,), and the tokens of each, (m,)."""
+
+    pieces: IntArray
+    tokens: FloatArray
+
+    @property
+    def total(self) -> float:
+        return float(self.tokens.sum())
+
+    def kept(self, other: _Trunk, chunk: int) -> float:
+        """Tokens of another that need not be decoded after this one."""
+        size = min(self.pieces.size, other.pieces.size)
+        differs = np.flatnonzero(self.pieces[:size] != other.pieces[:size])
+        shared = int(differs[0]) if differs.size else size
+        tokens = float(other.tokens[:shared].sum())
+        whole = shared == self.pieces.size == other.pieces.size
+        return tokens if whole else tokens // chunk * chunk
+
+
 class _LocalCount:
-    """Trunk and branches, as `providers.llama_cpp` decodes them."""
+    """Trunks and branches, as `providers.llama_cpp` holds and decodes them."""
 
     def __init__(self, terms: Local) -> None:
-        self._chunk = terms.chunk
-        self._trunk: IntArray = np.empty(0, np.int64)
+        self._terms = terms
+        self._held: list[_Trunk] = []
+        """The least recently used first."""
         self._requests = 0
         self._forwarded = self._alone = 0.0
 
     def send(self, groups: Sequence[Group]) -> None:
         for group in groups:
-            size = min(self._trunk.size, group.pieces.size)
-            differs = np.flatnonzero(self._trunk[:size] != group.pieces[:size])
-            shared = int(differs[0]) if differs.size else size
-            trunk, kept = group.tokens.sum(), group.tokens[:shared].sum()
-            if not shared == self._trunk.size == group.pieces.size:
-                kept = kept // self._chunk * self._chunk
-            self._forwarded += trunk - kept + group.own.sum()
-            self._alone += trunk * group.own.size + group.own.sum()
+            trunk = _Trunk(group.pieces, group.tokens)
+            own = float(group.own.sum())
+            self._forwarded += trunk.total - self._kept_of(trunk) + own
+            self._alone += trunk.total * group.own.size + own
             self._requests += group.own.size
-            self._trunk = group.pieces
+            self._held.append(trunk)
+
+    def _kept_of(self, trunk: _Trunk) -> float:
+        """Tokens of a trunk that are there, in the place where it costs least; what was held
+        there is gone. As `providers.llama_cpp.trunks.Trunks.nearest` chooses."""
+        kept = [held.kept(trunk, self._terms.chunk) for held in self._held]
+        costs = [
+            trunk.total + held.total - 2 * shared
+            for held, shared in zip(self._held, kept, strict=True)
+        ]
+        best = int(np.argmin(costs)) if costs else None
+        room = len(self._held) < self._terms.trunks
+        if best is None or (room and costs[best] > trunk.total):
+            return 0.0
+        del self._held[best]
+        return kept[best]
 
     def bill(self) -> Bill:
         return Bill(Usage(self._requests, round(self._forwarded), round(self._alone)), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -490,21 +491,22 @@ def test_an_interrupted_run_leaves_no_process_and_is_resumed_as_if_never_stopped
     command = ["run", str(task), "--model", f"tiny?workers=2&{SMALL}", "--method", "icm"]
     command += ["--limit", "24", "--seed", "3", "--chains", "1", "--set", "iterations=40"]
     command += ["--name", "stopped", "--cache", str(one)]
-    before = set(Path(tempfile.gettempdir()).glob("elicit-ray-*"))
+    # Of its own, and short: paths of sockets are bounded.
+    place = Path(tempfile.mkdtemp(prefix="r-"))
     process = subprocess.Popen(
         [sys.executable, "-c", "from elicit.cli.main import main; main()", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(place)},
     )
     try:
         assert eventually(lambda: len(workers_of(process.pid)) == 2, 30)
         time.sleep(1.0)
         family = below(process.pid)
         sockets = listening(family | {process.pid})
-        folders = set(Path(tempfile.gettempdir()).glob("elicit-ray-*")) - before
+        folders = set(place.glob("elicit-ray-*"))
         modes = {folder.stat().st_mode for folder in folders}
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
@@ -519,7 +521,8 @@ def test_an_interrupted_run_leaves_no_process_and_is_resumed_as_if_never_stopped
     assert sockets
     assert set(sockets.values()) <= set(LOOPBACK)
     assert modes == {0o40700}
-    assert not any(folder.exists() for folder in folders)
+    assert eventually(lambda: not any(folder.exists() for folder in folders))
+    shutil.rmtree(place)
     assert not (tmp_path / ".ray").exists()
     assert not out
     assert "ray" not in err.lower()
