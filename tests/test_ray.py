@@ -489,7 +489,7 @@ def test_an_interrupted_run_leaves_no_process_and_is_resumed_as_if_never_stopped
 ) -> None:
     task, one = TASKS / "claims.toml", tmp_path / "one.db"
     command = ["run", str(task), "--model", f"tiny?workers=2&{SMALL}", "--method", "icm"]
-    command += ["--limit", "24", "--seed", "3", "--chains", "1", "--set", "iterations=40"]
+    command += ["--limit", "24", "--seed", "3", "--chains", "1", "--set", "iterations=600"]
     command += ["--name", "stopped", "--cache", str(one)]
     # Of its own, and short: paths of sockets are bounded.
     place = Path(tempfile.mkdtemp(prefix="r-"))
@@ -503,7 +503,7 @@ def test_an_interrupted_run_leaves_no_process_and_is_resumed_as_if_never_stopped
     )
     try:
         assert eventually(lambda: len(workers_of(process.pid)) == 2, 30)
-        time.sleep(1.0)
+        time.sleep(0.3)
         family = below(process.pid)
         sockets = listening(family | {process.pid})
         folders = set(place.glob("elicit-ray-*"))
@@ -535,7 +535,7 @@ def test_an_interrupted_run_leaves_no_process_and_is_resumed_as_if_never_stopped
         method="icm",
         seed=3,
         chains=1,
-        iterations=40,
+        iterations=600,
     )
     assert resumed.usage.cached > 0
     assert resumed.labels.tolist() == alone.labels.tolist()
