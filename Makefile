@@ -40,26 +40,16 @@ $(LORA): $(READY) requirements-lora.lock
 		--requirement requirements-lora.lock
 	touch $(LORA)
 
-# Axolotl, which exports are read by, pins other versions; it sees what is in .venv.
-$(AXOLOTL): $(LORA) requirements-axolotl.lock
-	$(PYTHON) -m venv .venv-axolotl
-	-.venv-axolotl/bin/python -m pip install --quiet --no-deps --require-hashes \
-		--requirement requirements-axolotl.lock
-	for site in .venv-axolotl/lib/python*/site-packages; do \
+# Axolotl, and inspect_ai with lm-evaluation-harness, which read exports: each has an
+# environment with versions of its own, and sees what is in .venv.
+$(AXOLOTL) $(ECOSYSTEM): .venv-%/ready: requirements-%.lock $(LORA)
+	$(PYTHON) -m venv .venv-$*
+	-.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement requirements-$*.lock
+	for site in .venv-$*/lib/python*/site-packages; do \
 		$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$site/elicit.pth; \
 	done
-	touch $(AXOLOTL)
-
-# inspect_ai and lm-evaluation-harness, which read exports too: each has versions of its own
-# as well, and sees what is in .venv.
-$(ECOSYSTEM): $(LORA) requirements-ecosystem.lock
-	$(PYTHON) -m venv .venv-ecosystem
-	-.venv-ecosystem/bin/python -m pip install --quiet --no-deps --require-hashes \
-		--requirement requirements-ecosystem.lock
-	for site in .venv-ecosystem/lib/python*/site-packages; do \
-		$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$site/elicit.pth; \
-	done
-	touch $(ECOSYSTEM)
+	touch $@
 
 # vLLM, one of the two real servers that hosted models are tested against, wants other
 # versions of what elicit uses. Its lock is for Linux on x86-64, with PyTorch's CPU build;

@@ -12,14 +12,10 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from elicit.agreement import (
-    mean_adjusted_rand,
-    mean_agreement,
-    mean_agreement_up_to_names,
-)
 from elicit.cache.errors import InputError
 from elicit.cache.keys import json_digest
 from elicit.cache.runs import Run, RunStore
+from elicit.evidence import evidence_of
 from elicit.labelling import CachePath, metered, open_store
 from elicit.made_up_labels import compared
 from elicit.outcome import Chain, Outcome, outcome_of, result_of
@@ -28,10 +24,9 @@ from elicit.providers.base import Usage
 from elicit.providers.usage import Limits, Meter
 from elicit.run import SEARCHES, Progress, begin, drive
 from elicit.run_record import DIAGNOSES, DIAGNOSIS
-from elicit.salience import Comparison, Evidence, Verdict, chain_facts, chosen_chain, settled
+from elicit.salience import Evidence, Verdict, chain_facts, chosen_chain, settled
 from elicit.scorer import IntArray
 from elicit.settings import RunSettings
-from elicit.surface_labels import surface_of
 from elicit.task import Task
 from elicit.verdict import Finding, findings, verdict
 
@@ -145,40 +140,29 @@ def diagnose(
             facts = chain_facts(outcome.chains, len(task.labels), found)
             if settled(facts, found):
                 break
-        others = compared(task, meter, searched, outcome.chains[found], comparisons)
-        made = _diagnosed(task, model, outcome, found, others, chosen.seed, meter.usage)
+        own, *others = compared(task, meter, searched, outcome.chains[found], comparisons)
+        evidence = evidence_of(
+            task,
+            outcome.chains,
+            facts,
+            found,
+            objective=own.objective,
+            predictability=own.predictability[0],
+            comparisons=tuple(others),
+            seed=chosen.seed,
+            mean_coverage=outcome.mean_coverage,
+        )
+        made = _diagnosed(task, model, evidence, outcome.chains[found], meter.usage)
         # With the searches that it was read from, for whoever reports a run of this task.
         runs.finish(run.id, "done", {**result_of(run), DIAGNOSIS: made.as_dict()})
         return made
 
 
 def _diagnosed(
-    task: Task,
-    model: str,
-    outcome: Outcome,
-    found: int,
-    compared: Sequence[Comparison],
-    seed: int,
-    usage: Usage,
+    task: Task, model: str, evidence: Evidence, best: Chain, usage: Usage
 ) -> Diagnosis:
-    """What the searches come to, of which the chain of number `found` is reported."""
-    labels = [chain.labels for chain in outcome.chains]
-    n_labels, best = len(task.labels), outcome.chains[found]
+    """What the evidence comes to, where this chain is reported."""
     texts = [segment.text for segment in task.render().questions]
-    own, *others = compared
-    evidence = Evidence(
-        label_names=task.labels,
-        chains=chain_facts(outcome.chains, n_labels, found),
-        found=found,
-        agreement=mean_agreement(labels),
-        agreement_up_to_names=mean_agreement_up_to_names(labels, n_labels),
-        adjusted_rand=mean_adjusted_rand(labels),
-        objective=own.objective,
-        predictability=own.predictability[0],
-        comparisons=tuple(others),
-        surface=surface_of(task, texts, best.labels, seed),
-        mean_coverage=outcome.mean_coverage,
-    )
     return Diagnosis(
         task=task.name,
         model=model,
@@ -187,7 +171,7 @@ def _diagnosed(
         findings=findings(evidence),
         evidence=evidence,
         labels=best.labels,
-        surest=tuple(_surest(task, texts, best, label) for label in range(n_labels)),
+        surest=tuple(_surest(task, texts, best, label) for label in range(len(task.labels))),
         usage=usage,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from elicit.calibration import Point
+from elicit.scorer import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,13 @@ class Evaluation:
         if self.log_score == -np.inf:
             values["log_score"] = None
         return values
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstGold:
+    """How a run's labels compare with gold ones, where these come from, and the gold label of
+    each item of the run, (n_items,), `UNLABELLED` where there is none."""
+
+    source: str
+    evaluation: Evaluation
+    gold: IntArray

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from elicit.cache.errors import InputError
 from elicit.cache.runs import Run
 from elicit.evaluate import evaluate
-from elicit.evaluation import Evaluation
+from elicit.evaluation import AgainstGold
 from elicit.gold import load_gold
 from elicit.outcome import outcome_of, result_of
-from elicit.scorer import IntArray
 from elicit.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class AgainstGold:
-    """How the labels compare, and the gold label of each item of the run, (n_items,),
-    `UNLABELLED` where there is none."""
-
-    evaluation: Evaluation
-    gold: IntArray
 
 
 def against_gold(run: Run, task: Task, path: Path, source: str) -> AgainstGold:
@@ -46,4 +35,4 @@ def against_gold(run: Run, task: Task, path: Path, source: str) -> AgainstGold:
         answer.log_probs,
         n_labels=len(task.labels),
     )
-    return AgainstGold(found, gold)
+    return AgainstGold(source, found, gold)

@@ -180,7 +180,7 @@ class Evidence:
     """U of the reported labelling over the items on which `comparisons` are scored."""
     predictability: float
     comparisons: tuple[Comparison, ...]
-    """None where nothing was scored but the run itself."""
+    """Empty where nothing was scored but the run itself."""
     surface: tuple[Association, ...]
     mean_coverage: float | None
 

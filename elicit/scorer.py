@@ -64,6 +64,7 @@ class Scorer:
         self.rendered = rendered
         self.n_items = len(rendered.questions)
         self.n_labels = len(rendered.labels)
+        self._longest: tuple[int | None, int | None] | None = None
         self._coverage_sum = 0
         self.coverage_count = 0
         self.bounded_count = 0
@@ -86,7 +87,13 @@ class Scorer:
         return self.bounded_count / self.coverage_count if self.coverage_count else None
 
     def longest_tokens(self) -> tuple[int | None, int | None]:
-        """Tokens of the longest item with its label, and of the longest demonstration."""
+        """Tokens of the longest item with its label, and of the longest demonstration; counted
+        once."""
+        if self._longest is None:
+            self._longest = self._longest_tokens()
+        return self._longest
+
+    def _longest_tokens(self) -> tuple[int | None, int | None]:
         questions, shown = self.rendered.questions, self.rendered.shown
         labels = self.rendered.verbalizers
         opening = self.rendered.opening

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elicit.providers.base import Usage
+from elicit.providers.held_blocks import giving_way
 from elicit.providers.prices import Price
 from elicit.providers.prompt_cache import PromptCache
 from elicit.scorer import FloatArray, IntArray
@@ -142,18 +143,14 @@ class _LocalCount:
 
     def _kept_of(self, trunk: _Trunk) -> float:
         """Tokens of a trunk that are there, in the place where it costs least; what was held
-        there is gone. As `providers.llama_cpp.trunks.Trunks.nearest` chooses."""
+        there is gone."""
         kept = [held.kept(trunk, self._terms.chunk) for held in self._held]
-        costs = [
-            trunk.total + held.total - 2 * shared
-            for held, shared in zip(self._held, kept, strict=True)
-        ]
-        best = int(np.argmin(costs)) if costs else None
-        room = len(self._held) < self._terms.trunks
-        if best is None or (room and costs[best] > trunk.total):
+        totals = [held.total for held in self._held]
+        place = giving_way(trunk.total, totals, kept, self._terms.trunks)
+        if place is None:
             return 0.0
-        del self._held[best]
-        return kept[best]
+        del self._held[place]
+        return kept[place]
 
     def bill(self) -> Bill:
         return Bill(Usage(self._requests, round(self._forwarded), round(self._alone)), 0)

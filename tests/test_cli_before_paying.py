@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +10,7 @@ from typer.testing import CliRunner
 pytest.importorskip("llama_cpp", reason="needs the extra local")
 pytest.importorskip("openai", reason="needs the extra hosted")
 
+from called import output, told
 from chaos_server import Chaos, chaos_server
 
 from elicit.cache.errors import InputError
@@ -24,16 +23,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ELICIT_CACHE", str(tmp_path / "e.db"))
     return tmp_path / "e.db"
-
-
-def output(*arguments: str) -> str:
-    ended = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert ended.exit_code == 0, ended.output
-    return ended.stdout
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(output(*arguments, "--json"))
 
 
 def name_of(server: Chaos) -> str:

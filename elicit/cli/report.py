@@ -14,10 +14,11 @@ from elicit.cli.completion import complete_runs, complete_tasks
 from elicit.cli.options import AsJson, Cache
 from elicit.cli.output import notes, print_facts, print_json
 from elicit.cli.tasks import open_task, task_file, tell_reworded
+from elicit.evaluation import AgainstGold
 from elicit.labelling import open_store, task_path_of
 from elicit.report.compare import compare, reworded
 from elicit.report.facts import RunFacts
-from elicit.report.gather import GoldGiven, gather
+from elicit.report.gather import gather
 from elicit.report.page import comparison_page, page
 from elicit.report.plots import draw
 from elicit.report.reproduce import shown_task
@@ -136,10 +137,9 @@ def task_of_gold(source: str) -> Task:
     return open_task(source)
 
 
-def _gold(run: Run, task: Task, path: Path, source: str) -> GoldGiven:
+def _gold(run: Run, task: Task, path: Path, source: str) -> AgainstGold:
     tell_reworded(run, task, source)
-    found = against_gold(run, task, path, source)
-    return GoldGiven(source, found.evaluation, found.gold)
+    return against_gold(run, task, path, source)
 
 
 def _follow(name: str, path: Path, cache: Path | None) -> None:

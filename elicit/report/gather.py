@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.special import expit
 
 from elicit.agreement import mean_agreement, mean_agreement_up_to_names
 from elicit.constraints import UNLABELLED
-from elicit.evaluation import Evaluation
+from elicit.evaluation import AgainstGold
 from elicit.outcome import Answer, Outcome, outcome_of
 from elicit.report.facts import (
     MISSING,
@@ -28,28 +27,15 @@ from elicit.report.seen import seen_in
 from elicit.run import SEARCHES, settings_of
 from elicit.run_labels import changed_task, check_same_task
 from elicit.run_record import KeptDiagnosis, RunRecord
-from elicit.scorer import IntArray
 from elicit.settings import RunSettings
 from elicit.task import Task
 from elicit.verdict import Finding
-
-NO_GOLD = "No gold labels were given: --gold TASK compares with the gold column of a task file."
-
-
-@dataclass(frozen=True, slots=True)
-class GoldGiven:
-    """What gold labels say of a run's, and where they come from."""
-
-    source: str
-    evaluation: Evaluation
-    labels: IntArray
-    """(n_items,), in the order of the run's items, `UNLABELLED` where there is none."""
 
 
 def gather(
     record: RunRecord,
     task: Task,
-    gold: GoldGiven | None = None,
+    gold: AgainstGold | None = None,
     gold_missing: str = "No gold labels were given.",
 ) -> RunFacts:
     """What a report shows of a run, finished or not. `task` is its task, as it was then;
@@ -144,7 +130,7 @@ def _items(
     stand: Sequence[Standing | None],
     now: Standing | None,
     outcome: Outcome | None,
-    gold: GoldGiven | None,
+    gold: AgainstGold | None,
 ) -> tuple[ItemFacts, ...]:
     n_items, n_labels = len(task.items), len(task.labels)
     nothing = np.full(n_items, UNLABELLED, np.int64)
@@ -159,7 +145,7 @@ def _items(
     for chain in stand:
         if chain is not None:
             votes[np.arange(n_items), chain.labels] += 1
-    right = nothing if gold is None else gold.labels
+    right = nothing if gold is None else gold.gold
     flips = flips_of(record.searches, n_items)
     texts = [segment.text for segment in task.render().questions]
     return tuple(

@@ -3,11 +3,10 @@ what a diagnosis scores beside."""
 
 from __future__ import annotations
 
-from elicit.agreement import mean_adjusted_rand, mean_agreement, mean_agreement_up_to_names
+from elicit.evidence import evidence_of
 from elicit.outcome import Outcome
-from elicit.salience import Evidence, chain_facts
+from elicit.salience import chain_facts
 from elicit.settings import RunSettings
-from elicit.surface_labels import surface_of
 from elicit.task import Task
 from elicit.verdict import Finding, findings
 
@@ -22,21 +21,16 @@ def seen_in(outcome: Outcome, task: Task, settings: RunSettings) -> tuple[Findin
     alike = settings.method == "bootstrap" and settings.bootstrap.start == "zero_shot"
     chains = (best,) if alike else outcome.chains
     found = next(k for k, chain in enumerate(chains) if chain is best)
-    labels = [chain.labels for chain in chains]
-    n_labels = len(task.labels)
-    facts = chain_facts(chains, n_labels, found)
-    texts = [segment.text for segment in task.render().questions]
-    evidence = Evidence(
-        label_names=task.labels,
-        chains=facts,
-        found=found,
-        agreement=mean_agreement(labels),
-        agreement_up_to_names=mean_agreement_up_to_names(labels, n_labels),
-        adjusted_rand=mean_adjusted_rand(labels),
+    facts = chain_facts(chains, len(task.labels), found)
+    evidence = evidence_of(
+        task,
+        chains,
+        facts,
+        found,
         objective=best.objective,
         predictability=facts[found].information.predictability,
         comparisons=(),
-        surface=surface_of(task, texts, best.labels, settings.seed),
+        seed=settings.seed,
         mean_coverage=outcome.mean_coverage,
     )
     return findings(evidence)

@@ -7,6 +7,7 @@ behind it, so scores are the same to the last bit however many are held.
 
 from __future__ import annotations
 
+from elicit.providers.held_blocks import giving_way
 from elicit.providers.llama_cpp.batch import Tokens, common_prefix, trunk_chunks
 from elicit.providers.llama_cpp.context import LlamaContext
 from elicit.providers.llama_cpp.model import LlamaModel
@@ -33,9 +34,9 @@ class Held:
             return shared
         return shared // self._chunk * self._chunk
 
-    def cost(self, trunk: Tokens) -> int:
-        """Tokens to decode for a block, and those of the one held that are lost by it."""
-        return len(trunk) + len(self._trunk) - 2 * self.kept(trunk)
+    def __len__(self) -> int:
+        """Tokens of the block."""
+        return len(self._trunk)
 
     def make_room(self, trunk: Tokens, room: int) -> int:
         """Room for a block and `room` tokens behind it; returns the tokens that are kept."""
@@ -63,11 +64,11 @@ class Trunks:
 
     def nearest(self, trunk: Tokens) -> Held:
         """Where this block costs least: beside the others, if there is still room."""
-        best = min(self._held, key=lambda held: held.cost(trunk), default=None)
-        room = len(self._held) < self._settings.trunks
-        if best is None or (room and best.cost(trunk) > len(trunk)):
+        kept = [held.kept(trunk) for held in self._held]
+        place = giving_way(len(trunk), list(map(len, self._held)), kept, self._settings.trunks)
+        if place is None:
             best = Held(self._model.context(), self._settings.chunk)
         else:
-            self._held.remove(best)
+            best = self._held.pop(place)
         self._held.append(best)
         return best

@@ -15,6 +15,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from elicit.providers.held_blocks import giving_way
 from elicit.providers.llama_cpp.batch import Tokens
 
 HINDRANCE = 0.2
@@ -77,14 +78,13 @@ class Costs:
 
     def _decoded(self, memory: Memory, trunk: int) -> tuple[int, Memory]:
         size = self._arrays[trunk].size
-        lost = [
-            size + self._arrays[held].size - 2 * self._shared(held, trunk) for held in memory
-        ]
-        if not memory or (len(memory) < self._most and min(lost) > size):
+        kept = [self._shared(held, trunk) for held in memory]
+        sizes = [self._arrays[held].size for held in memory]
+        place = giving_way(size, sizes, kept, self._most)
+        if place is None:
             return size, (*memory, trunk)
-        place = lost.index(min(lost))
         rest = memory[:place] + memory[place + 1 :]
-        return size - self._shared(memory[place], trunk), (*rest, trunk)
+        return size - kept[place], (*rest, trunk)
 
     def _shared(self, held: int, trunk: int) -> int:
         """Tokens of a trunk that stay where another was."""
